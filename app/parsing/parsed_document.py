@@ -1,0 +1,40 @@
+"""What every parser returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page (PDF), slide (PPTX) or sheet (XLSX): `text[char_start:char_end]` of the document is on it."""
+
+    number: int  # From 1.
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading whose title begins at `char_start` of the document's text."""
+
+    level: int  # 1 is the outermost.
+    title: str
+    char_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """Plain text with its pages and headings, in reading order.
+
+    `text` has `\\n` line ends, no NUL and no lone surrogates, so that PostgreSQL and UTF-8 take it as it is.
+    Paragraphs are separated by an empty line. `pages` and `headings` are sorted by `char_start`; `pages` is empty
+    where the format has none.
+    """
+
+    text: str
+    media_type: str
+    title: str | None = None
+    pages: tuple[Page, ...] = ()
+    headings: tuple[Heading, ...] = ()
+    warnings: tuple[str, ...] = ()
