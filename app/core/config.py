@@ -1,0 +1,129 @@
+"""All settings of a process, from the environment or `.env`; nothing else reads the environment."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import StartupError
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Frozen, upper-case, refused at start when a value is bad. docs/configuration.md explains each.
+
+    The two URLs may carry passwords: they are left out of `repr`, and bad values are never echoed.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        case_sensitive=True,
+        frozen=True,
+        extra="ignore",  # `.env` is shared with docker compose, which has variables of its own.
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    # Where things are.
+    DATABASE_URL: str = Field(default="postgres://sluice:sluice@localhost:5432/sluice", repr=False)
+    DATABASE_POOL_SIZE: int = Field(default=10, ge=2, le=200)
+    REDIS_URL: str = Field(default="redis://localhost:6379/0", repr=False)
+    STORAGE_URL: str = "file://.data/content"
+    API_HOST: str = "127.0.0.1"
+    API_PORT: int = Field(default=8000, ge=1, le=65535)
+
+    # What is accepted.
+    MAX_UPLOAD_BYTES: int = Field(default=256 * MEBIBYTE, ge=1)
+    INLINE_CONTENT_BYTES: int = Field(default=64 * 1024, ge=0, le=8 * MEBIBYTE)
+
+    # Parsing.
+    PARSER_PROCESSES: int = Field(default=2, ge=1, le=64)
+    PARSE_TIMEOUT_S: float = Field(default=120, gt=0, le=3600)
+    PARSE_MEMORY_MB: int = Field(default=1024, ge=256)
+    MAX_TEXT_CHARS: int = Field(default=20_000_000, ge=1)
+
+    # Chunking.
+    CHUNK_TOKENS: int = Field(default=200, ge=16, le=8192)
+    CHUNK_OVERLAP_TOKENS: int = Field(default=32, ge=0)
+
+    # Embedding.
+    EMBEDDER: Literal["minilm", "openai", "hash"] = "minilm"
+    EMBEDDER_URL: str = "https://api.openai.com/v1"
+    EMBEDDER_MODEL: str = "text-embedding-3-small"
+    EMBEDDER_API_KEY: SecretStr | None = None
+    EMBEDDER_DIMENSIONS: int = Field(default=1536, ge=1, le=4000)
+    EMBEDDER_MAX_TOKENS: int = Field(default=8191, ge=16)
+    EMBEDDER_TIMEOUT_S: float = Field(default=30, gt=0, le=600)
+    EMBEDDER_BATCH_SIZE: int = Field(default=64, ge=1, le=2048)
+    EMBEDDER_THREADS: int = Field(default=1, ge=1, le=256)
+    MODEL_CACHE_DIR: Path = Path(".data/models")
+
+    # The promise: how long a worker may hold a document without a sign of life, and what happens then.
+    LEASE_S: float = Field(default=30, ge=1, le=3600)
+    BEAT_S: float = Field(default=10, ge=0.1, le=600)
+    SWEEP_S: float = Field(default=5, ge=0.1, le=600)
+    RETRY_BACKOFF_S: float = Field(default=10, ge=0.01, le=3600)
+
+    # Logs.
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_FORMAT: Literal["console", "json"] = "console"
+
+    @field_validator("DATABASE_URL")
+    @classmethod
+    def _is_postgres(cls, url: str) -> str:
+        if urlsplit(url).scheme not in {"postgres", "postgresql", "asyncpg"}:
+            raise ValueError("must begin with postgres://")
+        # Tortoise knows the first and the last name, everybody else writes the second too.
+        return url.replace("postgresql://", "postgres://", 1)
+
+    @field_validator("REDIS_URL")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("STORAGE_URL")
+    @classmethod
+    def _is_file(cls, url: str) -> str:
+        if not url.startswith("file://") or url == "file://":
+            raise ValueError("must begin with file:// and name a folder")
+        return url
+
+    @field_validator("EMBEDDER_URL")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.CHUNK_OVERLAP_TOKENS * 2 > self.CHUNK_TOKENS:
+            raise ValueError("CHUNK_OVERLAP_TOKENS must be at most half of CHUNK_TOKENS")
+        if self.BEAT_S * 2 > self.LEASE_S:
+            raise ValueError("BEAT_S must be at most half of LEASE_S, or one late beat loses the lease")
+        return self
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        StartupError: A value is missing or bad; the sentence names it and says why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        raise StartupError(f"The settings are wrong: {problems}.") from None
