@@ -129,13 +129,12 @@ class ContentMissing(PermanentError):
         self.content_key = content_key
 
 
-class RetriesExhausted(PermanentError):
-    code = "retries_exhausted"
-    hint = "Mend the cause named in processing_errors, then send the document again."
+class Cancelled(PermanentError):
+    code = "cancelled"
+    hint = "Send the document again if it is wanted after all."
 
-    def __init__(self, failures: int) -> None:
-        super().__init__(f"Gave up after {failures} failures.")
-        self.failures = failures
+    def __init__(self) -> None:
+        super().__init__("The document was cancelled.")
 
 
 # --- What may work later -----------------------------------------------------------------------------------

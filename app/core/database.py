@@ -1,0 +1,144 @@
+"""Opens and closes the database, for every kind of process, and brings its schema up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from aerich import Command
+from pgvector.asyncpg import register_vector
+from tortoise import Tortoise, connections
+from tortoise.backends.base.config_generator import expand_db_url
+
+from app.core.config import Settings, get_settings
+from app.errors import SchemaOutdated, StartupError
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+MODELS = [
+    "app.models.document",
+    "app.models.document_content",
+    "app.models.chunk",
+    "app.models.vector_space",
+]
+
+# Any number will do, so long as nobody else in the database uses it.
+MIGRATION_LOCK = 0x51_1C_E0
+
+# What connecting raises while the server is away, starting or stopping.
+UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, TimeoutError)
+
+
+def tortoise_config(settings: Settings) -> dict[str, Any]:
+    """What Tortoise and aerich want to know, with our pool and the codecs for vectors."""
+    connection = expand_db_url(settings.DATABASE_URL)
+    connection["credentials"] |= {
+        "minsize": 1,
+        "maxsize": settings.DATABASE_POOL_SIZE,
+        "init": _prepare_connection,
+        "server_settings": {
+            "application_name": "sluice",
+            # A filtered search goes on scanning until it has its k rows (pgvector, "Iterative Index Scans").
+            "hnsw.iterative_scan": "strict_order",
+        },
+    }
+    return {
+        "connections": {"default": connection},
+        "apps": {"models": {"models": [*MODELS, "aerich.models"], "default_connection": "default"}},
+        "use_tz": True,
+    }
+
+
+def __getattr__(name: str) -> dict[str, Any]:
+    # aerich reads this name; settings are looked at only then, so that importing this module needs none.
+    if name == "TORTOISE_ORM":
+        return tortoise_config(get_settings())
+    raise AttributeError(name)
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    try:
+        await register_vector(connection)
+    except ValueError:
+        pass  # The extension comes with the first migration; before it there are no vectors to read.
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[None]:
+    """Tortoise, open and checked, for as long as the block lasts; on the event loop that runs it.
+
+    Raises:
+        StartupError: The server cannot be reached or refuses us.
+        SchemaOutdated: The tables of this version are not there.
+    """
+    # Tortoise keeps its state in a context variable; without the global fallback, tasks that were not
+    # started from this very context (Dramatiq's actors, requests) would find no database.
+    await Tortoise.init(config=tortoise_config(settings), _enable_global_fallback=True)
+    try:
+        await _check_schema()
+        yield
+    finally:
+        await Tortoise.close_connections()
+
+
+async def _check_schema() -> None:
+    query = "SELECT to_regclass('documents') IS NOT NULL AND to_regclass('vector_spaces') IS NOT NULL AS ready"
+    try:
+        rows = await connections.get("default").execute_query_dict(query)
+    except UNREACHABLE as error:
+        raise StartupError(f"The database at DATABASE_URL cannot be reached: {_reason(error)}.") from error
+    except asyncpg.PostgresError as error:
+        raise StartupError(f"The database at DATABASE_URL refuses: {error}.") from error
+    if not rows[0]["ready"]:
+        raise SchemaOutdated
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+async def connect(settings: Settings, *, timeout_s: float = 5) -> asyncpg.Connection:
+    """One connection outside the pool: for what must not wait behind other work.
+
+    Raises:
+        OSError, asyncpg.PostgresError, TimeoutError: The server is away or refuses.
+    """
+    credentials = expand_db_url(settings.DATABASE_URL)["credentials"]
+    known = {key: credentials[key] for key in ("host", "port", "user", "password", "database", "ssl") if key in credentials}
+    return await asyncpg.connect(
+        **known, timeout=timeout_s, command_timeout=timeout_s, server_settings={"application_name": "sluice"}
+    )
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Apply the migrations that are missing; as many processes as want to may call this at once.
+
+    Returns:
+        The names of the migrations applied now.
+
+    Raises:
+        StartupError: The server cannot be reached, or lacks pgvector.
+    """
+    try:
+        lock = await connect(settings)
+    except UNREACHABLE as error:
+        raise StartupError(f"The database at DATABASE_URL cannot be reached: {_reason(error)}.") from error
+    except asyncpg.PostgresError as error:
+        raise StartupError(f"The database at DATABASE_URL refuses: {error}.") from error
+    try:
+        # aerich takes no lock of its own: two upgrades at once would run each migration twice.
+        await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK, timeout=600)
+        return await _upgrade(settings)
+    except asyncpg.FeatureNotSupportedError as error:
+        raise StartupError(f"The database server has no pgvector: {_reason(error)}.") from error
+    finally:
+        await asyncio.shield(lock.close())
+
+
+async def _upgrade(settings: Settings) -> list[str]:
+    async with Command(tortoise_config(settings), app="models", location=str(MIGRATIONS)) as command:
+        await command.init()
+        return await command.upgrade(run_in_transaction=True)

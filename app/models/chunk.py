@@ -1,0 +1,92 @@
+"""A passage of a document with its vector: what a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+from pgvector import HalfVector
+from tortoise import Model, fields
+from tortoise.contrib.postgres.fields import ArrayField
+
+from app.models.document import Document
+from app.models.fields import HalfVectorField
+
+
+class NewChunk(NamedTuple):
+    """A chunk on its way into the database."""
+
+    text: str
+    char_start: int
+    char_end: int
+    page: int | None
+    headings: tuple[str, ...]
+    token_count: int
+    embedding: NDArray[np.float32]  # (dimensions,), length 1.
+
+
+class Chunk(Model):
+    """`text` is `[char_start:char_end]` of the parsed text of its document's `version`."""
+
+    id = fields.BigIntField(primary_key=True)
+    document: fields.ForeignKeyRelation[Document] = fields.ForeignKeyField(
+        "models.Document", related_name="chunks", on_delete=fields.CASCADE, db_index=False
+    )
+    document_id: UUID
+    version = fields.IntField()
+    ordinal = fields.IntField()
+    text = fields.TextField()
+    char_start = fields.IntField()
+    char_end = fields.IntField()
+    page = fields.IntField(null=True)
+    headings = ArrayField(element_type="text", default=list)
+    token_count = fields.IntField()
+    embedding = HalfVectorField()
+
+    class Meta:
+        table = "chunks"
+
+    @classmethod
+    async def replace(
+        cls, connection: asyncpg.Connection, document_id: UUID, version: int, chunks: Sequence[NewChunk]
+    ) -> None:
+        """Make `chunks` the only ones of the document, inside the caller's transaction."""
+        await connection.execute("DELETE FROM chunks WHERE document_id = $1", document_id)
+        await connection.copy_records_to_table(
+            "chunks",
+            columns=COPIED_COLUMNS,
+            records=(_record(document_id, version, ordinal, chunk) for ordinal, chunk in enumerate(chunks)),
+        )
+
+
+COPIED_COLUMNS = (
+    "document_id",
+    "version",
+    "ordinal",
+    "text",
+    "char_start",
+    "char_end",
+    "page",
+    "headings",
+    "token_count",
+    "embedding",
+)
+
+
+def _record(document_id: UUID, version: int, ordinal: int, chunk: NewChunk) -> tuple[Any, ...]:
+    return (
+        document_id,
+        version,
+        ordinal,
+        chunk.text,
+        chunk.char_start,
+        chunk.char_end,
+        chunk.page,
+        chunk.headings,
+        chunk.token_count,
+        HalfVector(chunk.embedding),
+    )

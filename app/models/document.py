@@ -1,0 +1,549 @@
+"""A document and its status: the one place that writes `documents`.
+
+                     retry, renew
+            ┌───────────────────────────────┐
+            ▼                               │
+    ──▶ PENDING ───claim───▶ PROCESSING ──fail, cancel──▶ FAILED
+         │  ▲                 │      │                      ▲
+         │  └─release, reap,──┘      └──complete──▶ COMPLETED ──renew──▶ PENDING
+         │    hand back                                     │
+         └──────────────────cancel──────────────────────────┘
+
+Every move is one guarded `UPDATE … WHERE id = … AND status IN (…) RETURNING`: no row means that somebody else
+was first. `attempt` is the fence: `claim` raises it, and a worker that still works under an older number can
+write nothing. All clocks are the database's. docs/state_machine.md tells the same at length.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from uuid import UUID
+
+from tortoise import Model, connections, fields
+from tortoise.fields.db_defaults import Now
+from tortoise.transactions import in_transaction
+from uuid_utils.compat import uuid7
+
+from app.errors import Cancelled, ServiceError, WorkerLost
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from app.models.chunk import NewChunk
+
+#: The first run and five retries.
+MAX_FAILURES = 6
+
+#: How long the reconciler trusts that a message is on its way, at first and at most.
+RESEND_AFTER_S = 15
+RESEND_AT_MOST_S = 60
+
+#: What a message of an unforeseen exception is cut to: it is for people, and may quote its input.
+MAX_MESSAGE_CHARS = 500
+
+
+class DocumentStatus(StrEnum):
+    """The four statuses. A client may take the last two as final; there will never be a fifth."""
+
+    PENDING = "PENDING"  # Accepted; waits for a worker, or for its next try.
+    PROCESSING = "PROCESSING"  # A worker holds a lease on it.
+    COMPLETED = "COMPLETED"  # All its chunks can be found.
+    FAILED = "FAILED"  # Given up, with an error that says why.
+
+
+class Stage(StrEnum):
+    """What a document that is not final is doing just now."""
+
+    QUEUED = "queued"
+    RETRY_WAIT = "retry_wait"
+    PARSING = "parsing"
+    CHUNKING = "chunking"
+    EMBEDDING = "embedding"
+    STORING = "storing"
+
+
+class Move(NamedTuple):
+    """A named change of status."""
+
+    sources: frozenset[DocumentStatus]
+    target: DocumentStatus
+
+
+CLAIM = Move(frozenset({DocumentStatus.PENDING}), DocumentStatus.PROCESSING)
+COMPLETE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.COMPLETED)
+RELEASE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.PENDING)
+FAIL = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.FAILED)
+RETRY = Move(frozenset({DocumentStatus.FAILED}), DocumentStatus.PENDING)
+CANCEL = Move(frozenset({DocumentStatus.PENDING, DocumentStatus.PROCESSING}), DocumentStatus.FAILED)
+RENEW = Move(frozenset(DocumentStatus), DocumentStatus.PENDING)
+
+# What holds in a status, wherever the document comes from; CHECKs in the migrations say the same. In these,
+# as in all SQL below, a bare column is the old row's value.
+_NO_LEASE = "lease_owner = NULL, lease_expires_at = NULL, progress_unit = NULL, progress_done = NULL, progress_total = NULL"
+ON_ENTERING: Mapping[DocumentStatus, str] = {
+    DocumentStatus.PENDING: f"{_NO_LEASE}, error = NULL, completed_at = NULL, sends = 0",
+    DocumentStatus.PROCESSING: "stage = 'parsing', attempt = attempt + 1",
+    DocumentStatus.COMPLETED: f"{_NO_LEASE}, stage = NULL, completed_at = now(), processing_errors = NULL",
+    DocumentStatus.FAILED: f"{_NO_LEASE}, stage = NULL",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDocument:
+    """What `accept` needs to know. Exactly one of `content` and `content_key` is set."""
+
+    sha256: str  # Of the content, in hexadecimal.
+    size_bytes: int
+    media_type: str
+    content: bytes | None = None
+    content_key: str | None = None
+    collection: str = "default"
+    external_id: str | None = None
+    title: str | None = None
+    source_name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a document that was offered."""
+
+    document_id: UUID
+    status: DocumentStatus
+    created: bool  # A new document, or a new version of one.
+    queued: bool  # Somebody has to ring the doorbell.
+    unused_key: str | None = None  # Stored content that no row points to any more.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What a worker made of a document's content."""
+
+    media_type: str
+    title: str | None
+    warnings: Sequence[str]
+    chunks: Sequence[NewChunk]
+
+
+class Document(Model):
+    """A row in `documents`. Instances are snapshots: only the moves below change the row."""
+
+    id = fields.UUIDField(primary_key=True, default=uuid7)
+    collection = fields.CharField(max_length=200, default="default")
+    external_id = fields.CharField(max_length=1024, null=True)
+    version = fields.IntField(default=1)
+    title = fields.TextField(null=True)
+    source_name = fields.CharField(max_length=1024, null=True)
+    media_type = fields.CharField(max_length=255)
+    sha256 = fields.CharField(max_length=64)
+    size_bytes = fields.BigIntField()
+    content_key = fields.CharField(max_length=255, null=True)  # NULL: the content is in `document_contents`.
+    metadata: fields.Field[dict[str, Any]] = fields.JSONField(default=dict)
+
+    status = fields.CharField(max_length=10, default=DocumentStatus.PENDING.value)
+    stage = fields.CharField(max_length=10, null=True, default=Stage.QUEUED.value)
+    progress_unit = fields.CharField(max_length=10, null=True)
+    progress_done = fields.IntField(null=True)
+    progress_total = fields.IntField(null=True)
+    processing_errors = fields.TextField(null=True)
+    error: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)
+    warnings: fields.Field[list[str]] = fields.JSONField(default=list)
+
+    attempt = fields.IntField(default=0)
+    failures = fields.IntField(default=0)
+    next_attempt_at = fields.DatetimeField(db_default=Now())
+    lease_owner = fields.CharField(max_length=255, null=True)
+    lease_expires_at = fields.DatetimeField(null=True)
+    send_at = fields.DatetimeField(db_default=Now())  # When the reconciler rings the doorbell (again).
+    sends = fields.IntField(default=0)
+
+    indexed_version = fields.IntField(null=True)  # Whose chunks can be found; an update leaves the old ones.
+    chunk_count = fields.IntField(default=0)
+    created_at = fields.DatetimeField(db_default=Now())
+    updated_at = fields.DatetimeField(db_default=Now())
+    completed_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "documents"
+
+    # --- accept ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def accept(cls, new: NewDocument) -> Accepted:
+        """Make the document durable, or find the one that it is already.
+
+        With no `external_id` a document is its `(collection, sha256)`, else its `(collection, external_id)`.
+        The same again changes nothing, except that a FAILED one is queued again; a known `external_id` with
+        other content becomes that document's next version. A hundred equal calls at once make one row.
+        """
+        while True:
+            if accepted := await cls._insert(new):
+                return accepted
+            if known := await cls._find(new):
+                accepted = await known._meet(new)
+                if accepted is not None:
+                    return accepted
+            # It was deleted, or changed by someone else, between our two looks: look again.
+
+    @classmethod
+    async def _insert(cls, new: NewDocument) -> Accepted | None:
+        rows = await _fetch(
+            f"""
+            WITH accepted AS (
+                INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
+                                       size_bytes, content_key, metadata, send_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, now() + interval '{RESEND_AFTER_S} s')
+                ON CONFLICT DO NOTHING RETURNING id
+            ), stored AS (
+                INSERT INTO document_contents (document_id, content)
+                SELECT id, $11::bytea FROM accepted WHERE $11::bytea IS NOT NULL
+            )
+            SELECT id FROM accepted
+            """,
+            uuid7(),
+            new.collection,
+            new.external_id,
+            new.title,
+            new.source_name,
+            new.media_type,
+            new.sha256,
+            new.size_bytes,
+            new.content_key,
+            json.dumps(new.metadata or {}),
+            new.content,
+        )
+        if not rows:
+            return None
+        return Accepted(rows[0]["id"], DocumentStatus.PENDING, created=True, queued=True)
+
+    @classmethod
+    async def _find(cls, new: NewDocument) -> Self | None:
+        if new.external_id is None:
+            return await cls.get_or_none(
+                collection=new.collection, sha256=new.sha256, external_id__isnull=True
+            )
+        return await cls.get_or_none(collection=new.collection, external_id=new.external_id)
+
+    async def _meet(self, new: NewDocument) -> Accepted | None:
+        if self.sha256 != new.sha256:
+            return await self._renew(new)
+        if self.status == DocumentStatus.FAILED and await self.retry(self.id):
+            return Accepted(
+                self.id, DocumentStatus.PENDING, created=False, queued=True, unused_key=new.content_key
+            )
+        return Accepted(
+            self.id, DocumentStatus(self.status), created=False, queued=False, unused_key=new.content_key
+        )
+
+    async def _renew(self, new: NewDocument) -> Accepted | None:
+        """Begin the next version; the chunks of this one answer searches until the new ones are there."""
+        async with in_transaction() as db:
+            renewed = await self._move(
+                RENEW,
+                self.id,
+                f"""version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
+                stage = 'queued', next_attempt_at = now(), send_at = now() + interval '{RESEND_AFTER_S} s',
+                sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
+                title = $6, metadata = $7::jsonb""",
+                new.sha256,
+                new.size_bytes,
+                new.media_type,
+                new.content_key,
+                new.source_name,
+                new.title,
+                json.dumps(new.metadata or {}),
+                version=self.version,
+                db=db,
+            )
+            if renewed is None:
+                return None
+            await db.execute_query("DELETE FROM document_contents WHERE document_id = $1", [self.id])
+            if new.content is not None:
+                await db.execute_query(
+                    "INSERT INTO document_contents (document_id, content) VALUES ($1, $2)",
+                    [self.id, new.content],
+                )
+        return Accepted(
+            self.id, DocumentStatus.PENDING, created=True, queued=True, unused_key=self.content_key
+        )
+
+    # --- what a worker does ---------------------------------------------------------------------------------
+
+    @classmethod
+    async def claim(cls, document_id: UUID, *, owner: str, lease_s: float) -> Self | None:
+        """Take the document in hand for `lease_s` seconds; None when it is not due, not ours or not there."""
+        return await cls._move(
+            CLAIM,
+            document_id,
+            "lease_owner = $1, lease_expires_at = now() + make_interval(secs => $2)",
+            owner,
+            lease_s,
+            guard="next_attempt_at <= now()",
+        )
+
+    @staticmethod
+    async def beat(
+        connection: asyncpg.Connection, held: Sequence[Document], *, lease_s: float
+    ) -> set[tuple[UUID, int]]:
+        """Renew the leases and write the progress of all that a process holds, in one statement.
+
+        Returns:
+            `(id, attempt)` of those that it still holds; the work on the others must stop.
+        """
+        rows = await connection.fetch(
+            """
+            UPDATE documents AS d
+            SET lease_expires_at = now() + make_interval(secs => $1), updated_at = now(), stage = h.stage,
+                progress_unit = h.unit, progress_done = h.done, progress_total = h.total
+            FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::int[])
+                AS h (id, attempt, stage, unit, done, total)
+            WHERE d.id = h.id AND d.attempt = h.attempt AND d.status = 'PROCESSING'
+            RETURNING d.id, d.attempt
+            """,
+            lease_s,
+            [document.id for document in held],
+            [document.attempt for document in held],
+            [document.stage for document in held],
+            [document.progress_unit for document in held],
+            [document.progress_done for document in held],
+            [document.progress_total for document in held],
+        )
+        return {(row["id"], row["attempt"]) for row in rows}
+
+    async def complete(self, ingested: Ingested) -> bool:
+        """Store the chunks and finish, in one transaction; False means that the lease was lost."""
+        from app.models.chunk import Chunk  # noqa: PLC0415 - chunks know documents, and this is the one way back.
+
+        async with in_transaction() as db:
+            # The row comes first: it is the lock that keeps a second worker, or a delete, out until we commit.
+            completed = await self._move(
+                COMPLETE,
+                self.id,
+                """chunk_count = $1, indexed_version = version, media_type = $2, warnings = $3::jsonb,
+                title = COALESCE(title, $4)""",
+                len(ingested.chunks),
+                ingested.media_type,
+                json.dumps(list(ingested.warnings)),
+                ingested.title,
+                attempt=self.attempt,
+                db=db,
+            )
+            if completed is None:
+                return False
+            async with db.acquire_connection() as connection:
+                await Chunk.replace(connection, self.id, self.version, ingested.chunks)
+        return True
+
+    async def release(self, error: Exception, *, backoff_s: float) -> bool:
+        """Give it back after a transient failure, to be tried again later; FAILED when the failures are used up.
+
+        The wait is `backoff_s` doubled with each failure, with jitter; `message_backoff_ms` promises that the
+        queue's own retry comes no earlier.
+        """
+        if self.failures + 1 >= MAX_FAILURES:
+            return await self.fail(error)
+        wait_s = backoff_s * 2**self.failures
+        due_s = max(random.uniform(wait_s / 4, wait_s / 2), getattr(error, "retry_after_s", None) or 0)  # noqa: S311
+        released = await self._move(
+            RELEASE,
+            self.id,
+            """stage = 'retry_wait', failures = failures + 1,
+            processing_errors = concat_ws(E'\\n', processing_errors, $1::text),
+            next_attempt_at = now() + make_interval(secs => $2),
+            send_at = now() + make_interval(secs => $3)""",
+            self._line(error),
+            due_s,
+            max(wait_s + RESEND_AFTER_S, due_s),
+            attempt=self.attempt,
+        )
+        return released is not None
+
+    async def fail(self, error: Exception) -> bool:
+        """Give it up for good; False means that the lease was lost."""
+        failed = await self._move(
+            FAIL,
+            self.id,
+            """failures = failures + 1, error = $1::jsonb,
+            processing_errors = concat_ws(E'\\n', processing_errors, $2::text)""",
+            json.dumps(describe(error, stage=self.stage)),
+            self._line(error),
+            attempt=self.attempt,
+        )
+        return failed is not None
+
+    async def hand_back(self) -> bool:
+        """Give it back because this process stops: no failure, and due at once."""
+        returned = await self._move(
+            RELEASE,
+            self.id,
+            "stage = 'queued', next_attempt_at = now(), send_at = now()",
+            attempt=self.attempt,
+        )
+        return returned is not None
+
+    def enter(self, stage: Stage, *, unit: str | None = None, total: int | None = None) -> None:
+        """Note what is being done; the next beat writes it down."""
+        self.stage, self.progress_unit = stage.value, unit
+        self.progress_done, self.progress_total = (None if unit is None else 0), total
+
+    def _line(self, error: Exception) -> str:
+        told = describe(error, stage=self.stage)
+        return f"attempt {self.attempt}, {told['stage']}: {told['code']}: {told['message']}"
+
+    # --- what the reconciler does ---------------------------------------------------------------------------
+
+    @classmethod
+    async def reap(cls, *, limit: int) -> list[UUID]:
+        """Take back documents whose worker died: due at once, or FAILED when the failures are used up.
+
+        A death counts as a failure, so that a file that kills its worker ends FAILED instead of killing the
+        next one for ever.
+        """
+        lost = describe(WorkerLost(), stage=None)
+        exhausted = f"failures + 1 >= {MAX_FAILURES}"
+        rows = await _fetch(
+            f"""
+            UPDATE documents SET
+                status = CASE WHEN {exhausted} THEN 'FAILED' ELSE 'PENDING' END,
+                error = CASE WHEN {exhausted} THEN $1::jsonb || jsonb_build_object('stage', stage) END,
+                stage = CASE WHEN {exhausted} THEN NULL ELSE 'queued' END,
+                processing_errors = concat_ws(
+                    E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
+                ),
+                failures = failures + 1, next_attempt_at = now(), send_at = now(), sends = 0,
+                updated_at = now(), {_NO_LEASE}
+            WHERE id IN (
+                SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
+                ORDER BY lease_expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
+            )
+            RETURNING id
+            """,
+            json.dumps(lost),
+            f"{lost['code']}: {lost['message']}",
+            limit,
+        )
+        return [row["id"] for row in rows]
+
+    @classmethod
+    async def take_unsent(cls, *, limit: int) -> list[UUID]:
+        """Documents that wait, are due, and whose message is missing or late; noted as sent now."""
+        rows = await _fetch(
+            f"""
+            UPDATE documents SET
+                sends = sends + 1,
+                send_at = now() + make_interval(secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S}))
+            WHERE id IN (
+                SELECT id FROM documents WHERE status = 'PENDING' AND send_at <= now()
+                ORDER BY send_at LIMIT $1 FOR UPDATE SKIP LOCKED
+            )
+            RETURNING id
+            """,
+            limit,
+        )
+        return [row["id"] for row in rows]
+
+    @classmethod
+    async def put_back_unsent(cls, document_ids: Sequence[UUID]) -> None:
+        """The send failed: let the next sweep try again."""
+        await _fetch(
+            "UPDATE documents SET send_at = now(), sends = GREATEST(sends - 1, 0)"
+            " WHERE id = ANY($1) AND status = 'PENDING' RETURNING id",
+            list(document_ids),
+        )
+
+    # --- what people do -------------------------------------------------------------------------------------
+
+    @classmethod
+    async def retry(cls, document_id: UUID) -> bool:
+        """Queue a FAILED document again, with all its tries; False when it is not FAILED."""
+        retried = await cls._move(
+            RETRY,
+            document_id,
+            f"""failures = 0, processing_errors = NULL, stage = 'queued', next_attempt_at = now(),
+            send_at = now() + interval '{RESEND_AFTER_S} s'""",
+        )
+        return retried is not None
+
+    @classmethod
+    async def cancel(cls, document_id: UUID) -> bool:
+        """Give up a document that is not final yet; its worker notices at its next beat."""
+        error = Cancelled()
+        cancelled = await cls._move(
+            CANCEL,
+            document_id,
+            "error = $1::jsonb, processing_errors = concat_ws(E'\\n', processing_errors, $2::text)",
+            json.dumps(describe(error, stage=None)),
+            f"{error.code}: {error}",
+        )
+        return cancelled is not None
+
+    @classmethod
+    async def remove(cls, document_id: UUID) -> Self | None:
+        """Delete the document with its chunks and its content; the row as it was, None when there is none."""
+        rows = await _fetch("DELETE FROM documents WHERE id = $1 RETURNING *", document_id)
+        return cls._init_from_db(**rows[0]) if rows else None
+
+    # --- how it is done -------------------------------------------------------------------------------------
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in {DocumentStatus.COMPLETED, DocumentStatus.FAILED}
+
+    @classmethod
+    async def _move(
+        cls,
+        move: Move,
+        document_id: UUID,
+        changes: str,
+        *values: object,
+        attempt: int | None = None,
+        version: int | None = None,
+        guard: str = "TRUE",
+        db: Any = None,
+    ) -> Self | None:
+        """Enter `move.target` if the row is where the move may start; None means somebody else was first.
+
+        Args:
+            changes: More columns to set; `$1`, `$2`, … are `values`.
+            attempt: The fence: the row must still have it.
+            version: Likewise.
+            guard: A further condition.
+            db: The transaction to take part in; else a statement of its own.
+        """
+        n = len(values)
+        rows = await _fetch(
+            f"""
+            UPDATE documents
+            SET status = '{move.target}', updated_at = now(), {ON_ENTERING[move.target]}, {changes}
+            WHERE id = ${n + 1} AND status = ANY(${n + 2}::text[]) AND ({guard})
+                AND attempt = COALESCE(${n + 3}::int, attempt) AND version = COALESCE(${n + 4}::int, version)
+            RETURNING *
+            """,
+            *values,
+            document_id,
+            sorted(move.sources),
+            attempt,
+            version,
+            db=db,
+        )
+        return cls._init_from_db(**rows[0]) if rows else None
+
+
+async def _fetch(query: str, *values: object, db: Any = None) -> list[dict[str, Any]]:
+    return await (db or connections.get("default")).execute_query_dict(query, list(values))  # type: ignore[no-any-return]
+
+
+def describe(error: Exception, *, stage: str | None) -> dict[str, Any]:
+    """An error as clients see it: `code, stage, message, retryable, hint`."""
+    if isinstance(error, ServiceError):
+        code, message, retryable, hint = error.code, str(error), error.retryable, error.hint
+    else:
+        code, retryable, hint = ServiceError.code, True, ServiceError.hint
+        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = message.replace("\x00", "")[:MAX_MESSAGE_CHARS]
+    return {"code": code, "stage": stage, "message": message, "retryable": retryable, "hint": hint}

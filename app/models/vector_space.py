@@ -1,0 +1,46 @@
+"""Which embedder's vectors a database holds."""
+
+from __future__ import annotations
+
+from tortoise import Model, fields
+from tortoise.transactions import in_transaction
+
+from app.errors import ModelMismatch
+
+
+class VectorSpace(Model):
+    """The one row that names the model whose vectors the chunks have."""
+
+    id = fields.SmallIntField(primary_key=True)
+    model = fields.CharField(max_length=255)
+    dimensions = fields.IntField()
+
+    class Meta:
+        table = "vector_spaces"
+
+    @classmethod
+    async def adopt(cls, model: str, dimensions: int) -> None:
+        """Make the database the home of this model's vectors, or check that it is.
+
+        Raises:
+            ModelMismatch: It holds another model's.
+        """
+        async with in_transaction() as db:
+            # Several processes start at once: the first makes the row and the index, the others wait and check.
+            inserted = await db.execute_query_dict(
+                "INSERT INTO vector_spaces (id, model, dimensions) VALUES (1, $1, $2)"
+                " ON CONFLICT (id) DO NOTHING RETURNING id",
+                [model, dimensions],
+            )
+            if inserted:
+                await db.execute_script(
+                    "CREATE INDEX chunks_embedding ON chunks"
+                    f" USING hnsw ((embedding::halfvec({dimensions:d})) halfvec_ip_ops)"
+                )
+                return
+        held = await cls.get(id=1)
+        if (held.model, held.dimensions) != (model, dimensions):
+            raise ModelMismatch(
+                stored=f"{held.model} ({held.dimensions} dimensions)",
+                configured=f"{model} ({dimensions} dimensions)",
+            )
