@@ -150,6 +150,18 @@ class EmbedderUnavailable(TransientError):
         self.retry_after_s = retry_after_s
 
 
+class LeaseLost(TransientError):
+    """Another worker has the document now, or it was cancelled or deleted: stop, and write nothing."""
+
+    code = "lease_lost"
+
+
+class Interrupted(TransientError):
+    """This process stops, and the work in hand goes back; no failure of the document's."""
+
+    code = "interrupted"
+
+
 class WorkerLost(TransientError):
     code = "worker_lost"
     hint = "The worker died or lost its database; another one takes over by itself."
@@ -172,6 +184,15 @@ class StorageFull(TransientError):
 
     def __init__(self) -> None:
         super().__init__("There is no space left to store the content.")
+
+
+class StorageUnavailable(TransientError):
+    code = "storage_unavailable"
+    hint = "Check that the folder of STORAGE_URL is there and can be written; then send the request again."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The storage cannot be used: {reason}.")
+        self.reason = reason
 
 
 # --- What a request can be refused for ---------------------------------------------------------------------

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
 
     # What is accepted.
     MAX_UPLOAD_BYTES: int = Field(default=256 * MEBIBYTE, ge=1)
+    MAX_JSON_BYTES: int = Field(default=32 * MEBIBYTE, ge=1)
     INLINE_CONTENT_BYTES: int = Field(default=64 * 1024, ge=0, le=8 * MEBIBYTE)
 
     # Parsing.

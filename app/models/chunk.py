@@ -26,7 +26,7 @@ class NewChunk(NamedTuple):
     page: int | None
     headings: tuple[str, ...]
     token_count: int
-    embedding: NDArray[np.float32]  # (dimensions,), length 1.
+    embedding: NDArray[np.float16]  # (dimensions,), length 1.
 
 
 class Chunk(Model):

@@ -1,0 +1,87 @@
+"""Looking at documents, and removing them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response, status
+
+from app.api.cursor import Cursor
+from app.api.dependencies import Resources
+from app.api.problems import problems
+from app.errors import DocumentNotFound, InvalidRequest
+from app.models.document import Document, DocumentStatus
+from app.schemas.document import DocumentPage, DocumentResponse
+
+router = APIRouter(tags=["documents"])
+
+MAX_WAIT_S = 60
+
+# A small document is done in tens of milliseconds, a large one in minutes: look often at first.
+FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.5
+
+
+@router.get("/documents/{document_id}", responses=problems(DocumentNotFound, InvalidRequest))
+async def get_document(
+    document_id: UUID,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for a final status before answering.")
+    ] = 0,
+) -> DocumentResponse:
+    """A document as it is now; with `wait`, as soon as it is final."""
+    return DocumentResponse.of(await _final_or_late(document_id, wait))
+
+
+async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    pause_s = FIRST_LOOK_S
+    while True:
+        document = await Document.get_or_none(id=document_id)
+        if document is None:
+            raise DocumentNotFound(document_id)
+        left_s = deadline - loop.time()
+        if document.is_final or left_s <= 0:
+            return document
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, LAST_LOOK_S)
+
+
+@router.get("/documents", responses=problems(InvalidRequest))
+async def list_documents(
+    status: Annotated[list[DocumentStatus] | None, Query(description="Only these.")] = None,
+    collection: Annotated[str | None, Query(max_length=200, description="Only from this one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> DocumentPage:
+    """Documents, newest first. New ones do not shift the pages that a cursor leads to."""
+    found = Document.all().order_by("-created_at", "-id").limit(limit + 1)
+    if status:
+        found = found.filter(status__in=status)
+    if collection is not None:
+        found = found.filter(collection=collection)
+    if cursor is not None:
+        found = found.filter(Cursor.decode(cursor).older())
+    documents = await found
+    page, more = documents[:limit], documents[limit:]
+    return DocumentPage(
+        documents=[DocumentResponse.of(document) for document in page],
+        next_cursor=Cursor.after(page[-1]).encode() if more else None,
+    )
+
+
+@router.delete(
+    "/documents/{document_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problems(DocumentNotFound, InvalidRequest),
+)
+async def delete_document(document_id: UUID, resources: Resources) -> Response:
+    """Remove a document in any status: its chunks, its content and every trace of it."""
+    removed = await Document.remove(document_id)
+    if removed is None:
+        raise DocumentNotFound(document_id)
+    if removed.content_key is not None:
+        await asyncio.to_thread(resources.store.delete, removed.content_key)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,108 @@
+"""The one table from errors to HTTP, and the shape they take there."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from tortoise.exceptions import DBConnectionError
+
+from app import errors
+from app.core.database import UNREACHABLE
+from app.schemas.problem import InvalidField, Problem
+
+log = structlog.get_logger(__name__)
+
+STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
+    errors.DocumentNotFound: HTTPStatus.NOT_FOUND,
+    errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.EmptyFile: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UnknownBodyType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,
+    errors.EmbedderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+}
+
+RETRY_AFTER_S = "5"
+
+
+def register_error_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem+json answer."""
+    app.add_exception_handler(errors.ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unforeseen)
+    for away in (*UNREACHABLE, DBConnectionError, asyncpg.InterfaceError):
+        app.add_exception_handler(away, _database_away)
+
+
+def status_of(kind: type[errors.ServiceError]) -> HTTPStatus:
+    """What an error is in HTTP: its own line in the table, or its parent's."""
+    return next((STATUS[parent] for parent in kind.__mro__ if parent in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem(
+    error: errors.ServiceError, *, invalid: list[InvalidField] | None = None, status: int | None = None
+) -> JSONResponse:
+    """The answer that tells of `error`."""
+    code = HTTPStatus(status or status_of(type(error)))
+    body = Problem(
+        title=code.phrase,
+        status=code,
+        detail=str(error),
+        code=error.code,
+        retryable=error.retryable,
+        hint=error.hint,
+        errors=invalid,
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True),
+        status_code=code,
+        media_type="application/problem+json",
+        headers={"Retry-After": RETRY_AFTER_S} if error.retryable else None,
+    )
+
+
+async def _service_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.ServiceError)
+    return problem(error)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError | ValidationError)
+    places = [
+        InvalidField(
+            pointer="/" + "/".join(str(part) for part in found["loc"] if part != "body"), detail=found["msg"]
+        )
+        for found in error.errors()
+    ]
+    told = "; ".join(f"{place.pointer}: {place.detail}" for place in places)
+    return problem(errors.InvalidRequest(f"The request is wrong: {told}."), invalid=places)
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    refused = errors.InvalidRequest(error.detail)
+    answer = problem(refused, status=error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _database_away(_: Request, error: Exception) -> JSONResponse:
+    log.warning("database_unreachable", error=str(error) or type(error).__name__)
+    return problem(errors.DatabaseUnavailable())
+
+
+async def _unforeseen(_: Request, error: Exception) -> JSONResponse:
+    log.error("request_failed", exc_info=error)
+    return problem(errors.ServiceError("Something went wrong inside Sluice; it has been logged."))

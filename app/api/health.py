@@ -1,0 +1,32 @@
+"""Is it alive, is it ready?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from tortoise import connections
+
+from app.api.problems import problems
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """The short answer that load balancers look for."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/readyz", responses=problems())
+async def readyz() -> Health:
+    """The process can accept documents: its database answers. Redis is not asked; accepting works without it."""
+    await connections.get("default").execute_query("SELECT 1")
+    return Health()

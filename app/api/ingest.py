@@ -1,0 +1,57 @@
+"""`POST /ingest`: validate, hash, check for a duplicate, write the row, ring the doorbell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, status
+
+from app.api.dependencies import Bell, Resources
+from app.api.problems import problems
+from app.api.upload import offered
+from app.errors import EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType
+from app.jobs.ingestion_job import process_ingestion
+from app.schemas.ingest import IngestFields, IngestRequest, IngestResponse, example_of
+
+router = APIRouter(tags=["ingest"])
+
+
+def _request_body() -> dict[str, Any]:
+    # The handler reads the body itself, as it comes; so FastAPI has to be told what may be in it.
+    form = IngestFields.model_json_schema()
+    form["properties"]["metadata"] = {"type": "string", "description": "A JSON object."}
+    form["properties"]["file"] = {"type": "string", "format": "binary"}
+    form["required"] = ["file"]
+    text = {"schema": IngestRequest.model_json_schema(), "example": example_of(IngestRequest)}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": text, "multipart/form-data": {"schema": form}},
+        }
+    }
+
+
+@router.post(
+    "/ingest",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=_request_body(),
+    responses={
+        200: {"model": IngestResponse, "description": "Known already; with its present status"},
+        **problems(EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType),
+    },
+)
+async def ingest(request: Request, response: Response, resources: Resources, doorbell: Bell) -> IngestResponse:
+    """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
+
+    `201` is a promise: the document will be `COMPLETED`, or `FAILED` with a reason. The same document again is
+    answered with `200` and its id, and nothing is done twice; if it had FAILED, it is queued again.
+    """
+    async with offered(request, resources.settings) as offer:
+        accepted = await resources.intake.accept(offer)
+    if accepted.queued:
+        # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
+        # reconciler sends it.
+        await doorbell.ring(process_ingestion.send, str(accepted.document_id))
+    response.headers["Location"] = f"/documents/{accepted.document_id}"
+    response.status_code = status.HTTP_201_CREATED if accepted.created else status.HTTP_200_OK
+    return IngestResponse(document_id=accepted.document_id, status=accepted.status)

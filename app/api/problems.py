@@ -1,0 +1,22 @@
+"""The errors of an operation, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.api.errors import status_of
+from app.errors import DatabaseUnavailable, ServiceError
+from app.schemas.problem import Problem
+
+
+def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` for these errors, and for the one that any operation can have."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in (*kinds, DatabaseUnavailable):
+        status = int(status_of(kind))
+        codes = [found[status]["description"], kind.code] if status in found else [kind.code]
+        found[status] = {
+            "description": ", ".join(codes),
+            "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+        }
+    return found

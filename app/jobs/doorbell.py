@@ -1,0 +1,58 @@
+"""Sends from the API without ever waiting for a stalled Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+#: How long an accept waits for its send. The row is committed: the reconciler sends what this does not.
+PATIENCE_S = 0.5
+SENDERS = 4
+
+
+class Doorbell:
+    """Runs sends in a few threads of its own.
+
+    A stalled Redis blocks a send until its socket times out. Then all threads are busy, and `ring` gives up at
+    once instead of queueing behind them.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(SENDERS, thread_name_prefix="doorbell")
+        self._under_way = 0
+        self._stalled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ring(self, send: Callable[[str], object], document_id: str) -> bool:
+        """Send, or leave it to the reconciler; whether the message is in the queue."""
+        if self._stalled and self._under_way >= SENDERS:
+            return False
+        self._under_way += 1
+        sending = asyncio.get_running_loop().run_in_executor(self._threads, send, document_id)
+        sending.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({sending}, timeout=PATIENCE_S)
+        if not done:
+            self._stalled = True
+            log.warning("queue_slow", document_id=document_id)
+            return False
+        if (error := sending.exception()) is not None:
+            log.warning("queue_unreachable", document_id=document_id, error=str(error))
+            return False
+        return True
+
+    def _ended(self, sending: asyncio.Future[object]) -> None:
+        self._under_way -= 1
+        if sending.cancelled() or sending.exception() is not None:
+            return
+        self._stalled = False

@@ -1,0 +1,113 @@
+"""The life of a worker process: opens everything once, on the loop that runs the actors, and closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+from dramatiq import Broker, Middleware, Worker
+from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
+
+from app.core.config import Settings
+from app.core.logging import configure_logging
+from app.errors import StartupError
+from app.jobs.reconciler import Reconciler
+from app.services.resources import WorkerResources, open_worker
+
+log = structlog.get_logger(__name__)
+
+#: How long a stopping process lets its documents finish before it hands them back.
+GRACE_S = 10
+
+PR_SET_PDEATHSIG = 1
+
+_resources: WorkerResources | None = None
+
+
+def worker_name() -> str:
+    """Names this process in leases and logs."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def worker_resources() -> WorkerResources:
+    """What `WorkerLifecycle` opened.
+
+    Raises:
+        RuntimeError: This is no worker process, or it has stopped.
+    """
+    if _resources is None:
+        raise RuntimeError("The worker's resources are not open; actors run in worker processes.")
+    return _resources
+
+
+class WorkerLifecycle(Middleware):
+    """Opens and closes the worker's resources, and runs the reconciler beside its actors."""
+
+    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
+        self.settings = settings
+        self.reconciler = reconciler
+        self._open_things = AsyncExitStack()
+
+    def after_process_boot(self, broker: Broker) -> None:  # noqa: ARG002
+        configure_logging(self.settings.LOG_LEVEL, self.settings.LOG_FORMAT)
+        _die_with_parent()
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        try:
+            _loop().run_coroutine(self._open())
+        except StartupError as error:
+            self._give_up(str(error))
+        except Exception:
+            log.exception("worker_boot_failed")
+            self._give_up("The worker could not start; the traceback above says why.")
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        # Not waited for: Dramatiq goes on to stop its threads, and they end as their documents do.
+        asyncio.run_coroutine_threadsafe(worker_resources().leases.drain(GRACE_S), _loop().loop)
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
+        _loop().run_coroutine(self._close())
+        log.info("worker_stopped", worker=worker_name())
+
+    async def _open(self) -> None:
+        global _resources  # noqa: PLW0603 - one worker per process, and actors have no other way to it.
+        _resources = await self._open_things.enter_async_context(open_worker(self.settings))
+        sweeps = asyncio.create_task(self.reconciler.run(), name="reconciler")
+        self._open_things.callback(sweeps.cancel)
+        log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)
+
+    async def _close(self) -> None:
+        global _resources  # noqa: PLW0603
+        _resources = None
+        await self._open_things.aclose()
+
+    @staticmethod
+    def _give_up(reason: str) -> None:
+        # Dramatiq swallows what a boot hook raises and would go on with a worker that can do nothing. Its master
+        # ends, too, when one of its processes does; so the reason stands last in the log.
+        print(f"sluice worker: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(78)  # EX_CONFIG
+
+
+def _loop() -> EventLoopThread:
+    loop = get_event_loop_thread()
+    if loop is None:
+        raise RuntimeError("The AsyncIO middleware has to come before this one.")
+    return loop
+
+
+def _die_with_parent() -> None:
+    """Be killed when Dramatiq's master is: it would leave us running, with nobody to stop us."""
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    master = multiprocessing.parent_process()
+    if master is not None and master.pid != os.getppid():
+        os.kill(os.getpid(), signal.SIGTERM)  # It died before we asked.

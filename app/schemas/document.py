@@ -1,0 +1,136 @@
+"""How a document looks on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from app.models.document import Document, DocumentStatus
+
+
+class Progress(BaseModel):
+    """How far the present stage has come."""
+
+    unit: str
+    done: int
+    total: int | None
+
+
+class DocumentError(BaseModel):
+    """Why a document is FAILED."""
+
+    code: str
+    stage: str | None
+    message: str
+    retryable: bool
+    hint: str
+
+
+class DocumentResponse(BaseModel):
+    """A document, with everything that is known about how it goes."""
+
+    document_id: UUID
+    status: DocumentStatus
+    stage: str | None
+    progress: Progress | None
+    searchable: bool
+    collection: str
+    external_id: str | None
+    version: int
+    title: str | None
+    source_name: str | None
+    media_type: str
+    size_bytes: int
+    sha256: str
+    metadata: dict[str, Any]
+    chunk_count: int
+    warnings: list[str]
+    attempt: int
+    failures: int
+    next_attempt_at: datetime | None
+    error: DocumentError | None
+    processing_errors: str | None
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "document_id": "0199c0de-7a11-7c4e-8a55-0242ac120002",
+                    "status": "COMPLETED",
+                    "stage": None,
+                    "progress": None,
+                    "searchable": True,
+                    "collection": "default",
+                    "external_id": None,
+                    "version": 1,
+                    "title": "Gate times",
+                    "source_name": "gate-times.pdf",
+                    "media_type": "application/pdf",
+                    "size_bytes": 48213,
+                    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "metadata": {"season": "summer"},
+                    "chunk_count": 12,
+                    "warnings": [],
+                    "attempt": 1,
+                    "failures": 0,
+                    "next_attempt_at": None,
+                    "error": None,
+                    "processing_errors": None,
+                    "created_at": "2026-11-24T09:00:00Z",
+                    "updated_at": "2026-11-24T09:00:02Z",
+                    "completed_at": "2026-11-24T09:00:02Z",
+                }
+            ]
+        }
+    )
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        """The wire's view of a row."""
+        return cls(
+            document_id=document.id,
+            status=DocumentStatus(document.status),
+            stage=document.stage,
+            progress=_progress(document),
+            searchable=document.indexed_version is not None,
+            collection=document.collection,
+            external_id=document.external_id,
+            version=document.version,
+            title=document.title,
+            source_name=document.source_name,
+            media_type=document.media_type,
+            size_bytes=document.size_bytes,
+            sha256=document.sha256,
+            metadata=document.metadata,
+            chunk_count=document.chunk_count,
+            warnings=document.warnings,
+            attempt=document.attempt,
+            failures=document.failures,
+            next_attempt_at=document.next_attempt_at if document.stage == "retry_wait" else None,
+            error=None if document.error is None else DocumentError(**document.error),
+            processing_errors=document.processing_errors,
+            created_at=document.created_at,
+            updated_at=document.updated_at,
+            completed_at=document.completed_at,
+        )
+
+
+def _progress(document: Document) -> Progress | None:
+    if document.progress_unit is None:
+        return None
+    return Progress(
+        unit=document.progress_unit, done=document.progress_done or 0, total=document.progress_total
+    )
+
+
+class DocumentPage(BaseModel):
+    """Documents, newest first."""
+
+    documents: list[DocumentResponse]
+    next_cursor: str | None  # Give it back as `cursor` for the next page; null on the last one.

@@ -1,0 +1,79 @@
+"""Nearest chunks by the angle between vectors, through the HNSW index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from pgvector import HalfVector
+from tortoise import connections
+
+
+class Hit(NamedTuple):
+    """A chunk that answers, with what is needed to cite it."""
+
+    chunk_id: int
+    document_id: UUID
+    version: int
+    collection: str
+    external_id: str | None
+    text: str
+    score: float  # Cosine of the angle: 1 is the same direction, 0 is unrelated.
+    title: str | None
+    source_name: str | None
+    page: int | None
+    headings: list[str]
+    char_start: int
+    char_end: int
+    metadata: dict[str, Any]
+
+
+async def nearest_chunks(
+    vector: NDArray[np.float32], *, top_k: int, collections: Sequence[str] | None = None
+) -> list[Hit]:
+    """The chunks whose vectors are nearest to `vector`, best first.
+
+    Args:
+        vector: (dimensions,), length 1, of the model that the database was filled with.
+        top_k: At most so many hits.
+        collections: Only documents of these; of all when None.
+    """
+    # The cast is the index's own expression (VectorSpace.adopt): without it the index would not be used.
+    # `<#>` is the negative inner product, which for unit vectors is the negative cosine.
+    halfvec = f"halfvec({len(vector):d})"
+    rows = await connections.get("default").execute_query_dict(
+        f"""
+        SELECT c.id, c.document_id, c.version, d.collection, d.external_id, c.text, d.title, d.source_name,
+            c.page, c.headings, c.char_start, c.char_end, d.metadata,
+            -(c.embedding::{halfvec} <#> $1::{halfvec}) AS score
+        FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
+        WHERE $2::text[] IS NULL OR d.collection = ANY($2::text[])
+        ORDER BY c.embedding::{halfvec} <#> $1::{halfvec}
+        LIMIT $3
+        """,
+        [HalfVector(vector), None if collections is None else list(collections), top_k],
+    )
+    return [_hit(row) for row in rows]
+
+
+def _hit(row: dict[str, Any]) -> Hit:
+    return Hit(
+        chunk_id=row["id"],
+        document_id=row["document_id"],
+        version=row["version"],
+        collection=row["collection"],
+        external_id=row["external_id"],
+        text=row["text"],
+        score=row["score"],
+        title=row["title"],
+        source_name=row["source_name"],
+        page=row["page"],
+        headings=row["headings"],
+        char_start=row["char_start"],
+        char_end=row["char_end"],
+        metadata=json.loads(row["metadata"]),
+    )

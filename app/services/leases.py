@@ -1,0 +1,160 @@
+"""Keeps what this process holds, and stops the work on what it has lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from app.errors import Interrupted, LeaseLost, ServiceError
+from app.models.document import Document
+
+log = structlog.get_logger(__name__)
+
+#: How often progress that changed is written down between two beats.
+PROGRESS_S = 0.5
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    document: Document
+    task: asyncio.Task[None]
+    written: tuple[object, ...]
+    verdict: ServiceError | None = None
+
+    def stop(self, verdict: ServiceError) -> None:
+        """Cancel the work; `Leases.held` turns the cancellation into `verdict`."""
+        if self.verdict is None:
+            self.verdict = verdict
+            self.task.cancel()
+
+
+class Leases:
+    """The leases of one process: one beat, one statement, one connection of its own for all of them.
+
+    The connection is not of the pool, so that a beat never waits behind the work it protects.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, lease_s: float, beat_s: float
+    ) -> None:
+        self._connect = connect
+        self._lease_s = lease_s
+        self._beat_s = beat_s
+        self._held: set[_Held] = set()
+        self._connection: asyncpg.Connection | None = None
+        self._renewed_at = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._beating = asyncio.Lock()
+
+    async def __aenter__(self) -> Leases:
+        self._task = asyncio.create_task(self._beat_for_ever(), name="leases")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._disconnect()
+
+    @asynccontextmanager
+    async def held(self, document: Document) -> AsyncIterator[None]:
+        """Keep a claimed document's lease while the block runs.
+
+        `Document.complete` comes after the block: its transaction holds the row's lock, which keeps others away
+        better than a lease, and which a beat would have to wait for.
+
+        Raises:
+            LeaseLost: Somebody else has the document; the block was cancelled.
+            Interrupted: The process stops; the block was cancelled.
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("A lease is held by a task")
+        held = _Held(document, task, _progress(document))
+        if not self._held:
+            self._renewed_at = time.monotonic()  # The claim was the first beat.
+        self._held.add(held)
+        try:
+            if self._stopping:
+                raise Interrupted
+            yield
+        except asyncio.CancelledError:
+            if held.verdict is None:
+                raise
+            task.uncancel()
+            raise held.verdict from None
+        finally:
+            # What follows locks the row, and a beat under way would wait for that with everybody's leases.
+            async with self._beating:
+                self._held.discard(held)
+
+    async def drain(self, grace_s: float) -> None:
+        """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
+        self._stopping = True
+        deadline = time.monotonic() + grace_s
+        while self._held and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for held in tuple(self._held):
+            held.stop(Interrupted())
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(min(PROGRESS_S, self._beat_s / 4))
+            async with self._beating:
+                await self._beat()
+            self._stop_what_ran_out()
+
+    async def _beat(self) -> None:
+        began_at = time.monotonic()
+        is_due = began_at - self._renewed_at >= self._beat_s
+        news = [held for held in self._held if is_due or held.written != _progress(held.document)]
+        if not news:
+            return
+        ours = await self._renew(news)
+        if ours is None:
+            return
+        if is_due:
+            self._renewed_at = began_at
+        for held in news:
+            if (held.document.id, held.document.attempt) not in ours:
+                log.warning("lease_lost", document_id=str(held.document.id), attempt=held.document.attempt)
+                held.stop(LeaseLost("Somebody else has the document now."))
+
+    async def _renew(self, news: list[_Held]) -> set[tuple[UUID, int]] | None:
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._connect()
+            for held in news:
+                held.written = _progress(held.document)
+            return await Document.beat(
+                self._connection, [held.document for held in news], lease_s=self._lease_s
+            )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("beat_failed", error=str(error) or type(error).__name__, held=len(self._held))
+            self._disconnect()
+            return None
+
+    def _stop_what_ran_out(self) -> None:
+        """With the database out of reach for a whole lease, others may have taken over: work no further."""
+        if self._held and time.monotonic() - self._renewed_at > self._lease_s:
+            for held in tuple(self._held):
+                held.stop(LeaseLost("The database was out of reach for a whole lease."))
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+def _progress(document: Document) -> tuple[object, ...]:
+    return document.stage, document.progress_unit, document.progress_done, document.progress_total

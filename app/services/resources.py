@@ -1,0 +1,100 @@
+"""Opens what a process works with, in order, and closes it in the other; the one place that wires settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.chunking.chunker import Chunker
+from app.core.config import Settings
+from app.core.database import connect, database
+from app.embedding.factory import open_embedder
+from app.embedding.protocol import Embedder
+from app.models.vector_space import VectorSpace
+from app.parsing.sandbox import ParserPool
+from app.services.ingestion_service import IngestionService
+from app.services.intake_service import IntakeService
+from app.services.leases import Leases
+from app.services.search_service import SearchService
+from app.storage.content_store import ContentStore
+
+
+@dataclass(frozen=True, slots=True)
+class APIResources:
+    """What the API needs."""
+
+    settings: Settings
+    store: ContentStore
+    intake: IntakeService
+    search: SearchService
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResources:
+    """What a worker process needs."""
+
+    settings: Settings
+    store: ContentStore
+    parser: ParserPool
+    chunker: Chunker
+    embedder: Embedder
+    leases: Leases
+
+
+@asynccontextmanager
+async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
+    """Everything the API needs, for as long as the block lasts.
+
+    Raises:
+        StartupError: Something is missing or wrong; the sentence says what to do.
+    """
+    async with database(settings), _embedder(settings) as embedder:
+        store = ContentStore(settings.STORAGE_URL)
+        yield APIResources(
+            settings=settings,
+            store=store,
+            intake=IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES),
+            search=SearchService(embedder=embedder),
+        )
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
+    """Everything a worker process needs, for as long as the block lasts.
+
+    Raises:
+        StartupError: Something is missing or wrong; the sentence says what to do.
+    """
+    parser = ParserPool(
+        processes=settings.PARSER_PROCESSES,
+        timeout_s=settings.PARSE_TIMEOUT_S,
+        memory_mb=settings.PARSE_MEMORY_MB,
+        max_text_chars=settings.MAX_TEXT_CHARS,
+    )
+    leases = Leases(lambda: connect(settings), lease_s=settings.LEASE_S, beat_s=settings.BEAT_S)
+    async with database(settings), _embedder(settings) as embedder, parser, leases:
+        chunker = Chunker(
+            embedder.token_offsets,
+            chunk_tokens=settings.CHUNK_TOKENS,
+            overlap_tokens=settings.CHUNK_OVERLAP_TOKENS,
+            max_tokens=embedder.max_tokens,
+        )
+        yield WorkerResources(
+            settings=settings,
+            store=ContentStore(settings.STORAGE_URL),
+            parser=parser,
+            chunker=chunker,
+            embedder=embedder,
+            leases=leases,
+        )
+
+
+@asynccontextmanager
+async def _embedder(settings: Settings) -> AsyncIterator[Embedder]:
+    embedder = await open_embedder(settings)
+    try:
+        await VectorSpace.adopt(embedder.model, embedder.dimensions)
+        yield embedder
+    finally:
+        await embedder.close()
