@@ -1,0 +1,277 @@
+"""What a file is: its content decides, its name only where the content leaves it open."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import filetype  # type: ignore[import-untyped]
+
+from app.errors import CorruptFile, EncryptedFile, UnsupportedMediaType
+from app.parsing import media_types as types
+from app.parsing.archive import open_archive, read_member
+from app.parsing.ole2 import root_streams
+
+HEAD_BYTES = 8 * 1024
+
+_PDF_WITHIN_BYTES = 1024
+_OLE2_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+# Control characters but for tab, line ends, form feed, backspace, escape (terminals) and the DOS end of file.
+_CONTROL = re.compile(rb"[\x00-\x07\x0b\x0e-\x19\x1c-\x1f]")
+_MAGIC_BYTES = 64  # Magic numbers need no more; longer binary content gives itself away by its controls.
+
+_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_FRAGMENT = re.compile(
+    r"\s*(?:<!--.*?-->\s*)*</?(?:div|p|h[1-6]|table|ul|ol|span|a|section|article|main|title|meta|style|script|br|img"
+    r"|center|font|b|i|strong|em|pre|form|header|nav)\b[^<>]*>",
+    re.IGNORECASE | re.DOTALL,
+)
+_XML = re.compile(r"\s*<\?xml\s")
+_ROOT_IS_HTML = re.compile(r"<(?:!doctype\s+)?html\b", re.IGNORECASE)
+_HEADER_LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60}):(?:\s|$)")
+_MAIL_HEADERS = frozenset({
+    "from", "to", "cc", "subject", "date", "received", "message-id", "mime-version", "return-path", "reply-to",
+    "delivered-to", "content-type", "dkim-signature", "x-mailer",
+})  # fmt: skip
+# Two of these are needed, and one of them must be a sign of mail rather than of a memo.
+_SURE_MAIL_HEADERS = frozenset(
+    {"from", "received", "message-id", "mime-version", "return-path", "delivered-to"}
+)
+_MIN_MAIL_HEADERS = 2
+_MAX_HEADER_LINES = 60
+
+_OOXML_FOLDERS = ((b"word/", types.DOCX), (b"ppt/", types.PPTX), (b"xl/", types.XLSX))
+_OOXML_MAIN_PARTS = (
+    (b"wordprocessingml", types.DOCX),
+    (b"ms-word", types.DOCX),
+    (b"presentationml", types.PPTX),
+    (b"ms-powerpoint", types.PPTX),
+    (b"sheet.binary", types.XLSB),
+    (b"spreadsheetml", types.XLSX),
+    (b"ms-excel", types.XLSX),
+)
+_MAIN_PART = re.compile(
+    rb"ContentType\s*=\s*[\"']([^\"']*(?:\.|/|\+)[^\"']*\.main(?:\+xml)?)[\"']", re.IGNORECASE
+)
+_ODF = {
+    "application/vnd.oasis.opendocument.text": types.ODT,
+    "application/vnd.oasis.opendocument.text-template": types.ODT,
+    "application/vnd.oasis.opendocument.spreadsheet": types.ODS,
+    "application/vnd.oasis.opendocument.spreadsheet-template": types.ODS,
+}
+_OLE2_STREAMS = (
+    ("EncryptionInfo", "encrypted"),
+    ("EncryptedPackage", "encrypted"),
+    ("WordDocument", "application/msword"),
+    ("PowerPoint Document", "application/vnd.ms-powerpoint"),
+    ("Workbook", types.XLS),
+    ("Book", types.XLS),
+    ("__properties_version1.0", "application/vnd.ms-outlook"),
+)
+
+
+def detect(head: bytes, name: str | None, *, hint: str | None = None) -> str:
+    """Media type from the first few KiB; cheap, for the moment when a file is accepted.
+
+    Containers whose kind shows only inside are `application/zip` or `application/x-ole-storage` here unless the
+    name tells, and are looked into by `detect_file`.
+
+    Args:
+        head: The beginning of the file, `HEAD_BYTES` are plenty.
+        name: The file's name, where there is one.
+        hint: The media type that a client declared; counts only for text that says nothing itself.
+
+    Raises:
+        UnsupportedMediaType: It is certain that no parser reads this.
+    """
+    if b"%PDF-" in head[:_PDF_WITHIN_BYTES]:
+        return types.PDF
+    if head.startswith(_ZIP_MAGICS):
+        return _zip_by_head(head, name)
+    if head.startswith(_OLE2_MAGIC):
+        return types.XLS if types.by_name(name) == types.XLS else types.OLE2
+    if head.startswith(b"{\\rtf"):
+        raise UnsupportedMediaType("application/rtf")
+    if not _is_text(head):
+        raise UnsupportedMediaType(_guess_binary(head))
+    return _kind_of_text(head, types.by_name(name), types.normalise(hint))
+
+
+def detect_file(path: Path, name: str | None, *, hint: str | None = None) -> str:
+    """Media type of a whole file; looks into containers.
+
+    Raises:
+        UnsupportedMediaType, EncryptedFile, CorruptFile.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    media_type = detect(head, name, hint=hint)
+    if head.startswith(_ZIP_MAGICS) and media_type != types.PDF:
+        return _zip_by_members(path)
+    if head.startswith(_OLE2_MAGIC):
+        return _ole2_by_streams(path)
+    return media_type
+
+
+# --- Containers --------------------------------------------------------------------------------------------
+
+
+def _zip_by_head(head: bytes, name: str | None) -> str:
+    declared = re.match(rb".{30}mimetype(application/[\w.+-]+?)(?:PK|\Z)", head, re.DOTALL)
+    if declared is not None:
+        mimetype = declared[1].decode("ascii")
+        if mimetype not in _ODF:
+            raise UnsupportedMediaType(mimetype)
+        return _ODF[mimetype]
+    for folder, media_type in _OOXML_FOLDERS:
+        if folder in head:
+            by_name = types.by_name(name)
+            return types.XLSB if media_type == types.XLSX and by_name == types.XLSB else media_type
+    by_name = types.by_name(name)
+    return by_name if by_name is not None and not types.is_text(by_name) else types.ZIP
+
+
+def _zip_by_members(path: Path) -> str:
+    with open_archive(path) as archive:
+        try:
+            mimetype = read_member(archive, "mimetype")
+            content_types = read_member(archive, "[Content_Types].xml")
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+            raise CorruptFile("The file is damaged: its zip container cannot be unpacked.") from error
+    if mimetype is not None:
+        kind = mimetype[:200].decode("latin-1").strip()
+        if kind in _ODF:
+            return _ODF[kind]
+        raise UnsupportedMediaType(kind)
+    if content_types is None:
+        raise UnsupportedMediaType(types.ZIP)
+    for main_part in _MAIN_PART.findall(content_types):
+        for word, media_type in _OOXML_MAIN_PARTS:
+            if word in main_part.lower():
+                return media_type
+    raise UnsupportedMediaType(types.ZIP)
+
+
+def _ole2_by_streams(path: Path) -> str:
+    names = root_streams(path)
+    for name, kind in _OLE2_STREAMS:
+        if name in names:
+            if kind == "encrypted":
+                raise EncryptedFile
+            if kind != types.XLS:
+                raise UnsupportedMediaType(kind)
+            return kind
+    raise UnsupportedMediaType(types.OLE2)
+
+
+# --- Text --------------------------------------------------------------------------------------------------
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith(_BOMS) or not head:
+        return True
+    controls = len(_CONTROL.findall(head))
+    if _is_utf8(head):
+        # A few stray zeros do not make a text binary; UTF-16 without a mark is ASCII with many.
+        return controls * 100 <= len(head) or _is_wide(head)
+    if len(head) < _MAGIC_BYTES and filetype.guess(head) is not None:
+        return False
+    return controls == 0 or _is_wide(head)
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3 and error.reason == "unexpected end of data"
+    return True
+
+
+def _is_wide(head: bytes) -> bool:
+    """UTF-16 without a mark: zeros nearly always on the same side, and no other controls."""
+    even = len(head) - len(head) % 2
+    for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):
+        zeros, others = head[high:even:2].count(0), head[1 - high : even : 2].count(0)
+        if others or zeros * 50 < even // 2 or not zeros:
+            continue
+        text = head[:even].decode(encoding, "replace")
+        odd = sum(1 for character in text if character < " " and character not in "\t\n\r\f")
+        if odd == 0 and text.count("\ufffd") <= 1:
+            return True
+    return False
+
+
+def _guess_binary(head: bytes) -> str:
+    kind = filetype.guess(head)
+    return kind.mime if kind is not None else types.BINARY
+
+
+def _kind_of_text(head: bytes, by_name: str | None, hint: str | None) -> str:
+    text = _peek(head)
+    if _PAGE.match(text):
+        return types.HTML
+    if _XML.match(text):
+        return types.HTML if _ROOT_IS_HTML.search(text[:2000]) else types.XML
+    if by_name is not None and types.is_text(by_name) and by_name not in {types.TEXT, types.JSON, types.EML}:
+        return by_name
+    if _is_mail(text):
+        return types.EML
+    named = hint if by_name is None and hint is not None and types.is_text(hint) else by_name
+    return _json_kind(text, named, whole=len(head) < HEAD_BYTES) or _by_content(text, named)
+
+
+def _by_content(text: str, named: str | None) -> str:
+    if named is not None and types.is_text(named) and named not in {types.JSON, types.EML}:
+        return named
+    return types.HTML if _FRAGMENT.match(text) else types.TEXT
+
+
+def _peek(head: bytes) -> str:
+    """The head as text, well enough to see marks in ASCII."""
+    if head.startswith(_BOMS[1:]) or (b"\0" in head and _is_wide(head)):
+        big = head.startswith(b"\xfe\xff") or head[:1] == b"\0"
+        return head.decode("utf-16-be" if big else "utf-16-le", "replace").lstrip("\ufeff")
+    return head.removeprefix(_BOMS[0]).decode("utf-8", "replace")
+
+
+def _is_mail(text: str) -> bool:
+    """Header lines from the very first on, as in RFC 5322."""
+    found: set[str] = set()
+    for line in text.splitlines()[:_MAX_HEADER_LINES]:
+        if not line.strip():
+            break
+        match = _HEADER_LINE.match(line)
+        if match is not None:
+            found.add(match[1].lower())
+        elif not line[0].isspace() and not line.startswith("From "):
+            return False
+    known = found & _MAIL_HEADERS
+    return len(known) >= _MIN_MAIL_HEADERS and bool(found & _SURE_MAIL_HEADERS)
+
+
+def _json_kind(text: str, named: str | None, *, whole: bool) -> str | None:
+    """JSON by parsing it; a longer text is cut in the middle, so there its beginning and its name must do."""
+    stripped = text.strip()
+    if not stripped.startswith(("{", "[")):
+        return None
+    if _loads(stripped):
+        return types.JSON
+    lines = [line for line in stripped.splitlines() if line.strip()]
+    if len(lines) > 1 and all(map(_loads, lines[:3] if len(lines) > 3 or whole else lines[:1])):
+        return types.JSON_LINES
+    if whole:
+        return None
+    looks_like_it = re.match(r"""\{\s*"[^"]*"\s*:|\[\s*(?:[\[{"]|-?\d)""", stripped) is not None
+    return types.JSON if looks_like_it and named in {None, types.JSON} else None
+
+
+def _loads(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return True

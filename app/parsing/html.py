@@ -1,0 +1,172 @@
+"""HTML: what a reader sees, block by block."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from app.parsing.encodings import decode
+from app.parsing.text_builder import TextBuilder
+
+_DROPPED = frozenset({
+    "head", "script", "style", "template", "noscript", "nav", "svg", "math", "iframe", "object", "embed", "canvas",
+    "audio", "video", "map", "button", "select", "option", "datalist", "-comment", "_comment", "-doctype", "!doctype",
+})  # fmt: skip
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_BLOCKS = frozenset({
+    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "legend", "li", "main", "menu",
+    "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul", *_HEADINGS,
+})  # fmt: skip
+_CELLS = frozenset({"td", "th"})
+_SPACE = re.compile(r"\s+")
+_SPACES = re.compile(r" {2,}")
+_META_CHARSET = re.compile(
+    rb"""<meta[^>]{0,300}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]{1,40})""", re.IGNORECASE
+)
+_META_WITHIN_BYTES = 4096
+
+
+def parse(path: Path, builder: TextBuilder) -> None:
+    data = path.read_bytes()
+    append_html(decode(data, declared_charset(data)), builder)
+
+
+def declared_charset(data: bytes) -> str | None:
+    """The encoding that a `<meta>` names. UTF-16 cannot be true there, since the tag was read as ASCII."""
+    match = _META_CHARSET.search(data[:_META_WITHIN_BYTES])
+    if match is None:
+        return None
+    name = match[1].decode("ascii")
+    return "utf-8" if name.lower().startswith("utf-16") else name
+
+
+def append_html(html: str, builder: TextBuilder) -> None:
+    """Append the text of a whole page or of a fragment."""
+    tree = LexborHTMLParser(html)
+    title = tree.css_first("head > title")
+    if title is not None:
+        builder.set_title(title.text())
+    if tree.root is not None:
+        _Writer(builder).write(tree.root)
+    builder.first_heading_is_title()
+
+
+def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
+    """Each node on entering and on leaving, without recursion: hostile pages nest a hundred thousand deep."""
+    stack = [(root, False)]
+    while stack:
+        node, leaving = stack.pop()
+        if leaving:
+            yield node, True
+        elif not _is_dropped(node):
+            yield node, False
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(list(node.iter(include_text=True))))
+
+
+def _is_dropped(node: LexborNode) -> bool:
+    tag = node.tag or ""
+    return tag in _DROPPED or (tag != "-text" and "hidden" in node.attributes)
+
+
+class _Writer:
+    """Collects inline text and hands it on at every border of a block."""
+
+    def __init__(self, builder: TextBuilder) -> None:
+        self.builder = builder
+        self.inline: list[str] = []
+        self.cells: list[str] | None = None  # Of the table row that is open.
+        self.after_row = False
+        self.in_item = False
+        self.after_item = False
+        self.pre_depth = 0
+
+    def write(self, root: LexborNode) -> None:
+        for node, leaving in _walk(root):
+            tag = node.tag or ""
+            if leaving:
+                self._leave(tag)
+            elif tag == "-text":
+                self._text(node.text_content or "")
+            else:
+                self._enter(tag, node)
+        self._flush()
+
+    def _text(self, text: str) -> None:
+        self.inline.append(text if self.pre_depth else _SPACE.sub(" ", text))
+
+    def _enter(self, tag: str, node: LexborNode) -> None:
+        if tag == "br":
+            self.inline.append("\n")
+        elif tag == "img":
+            self._text(f" {node.attributes.get('alt') or ''} ")
+        elif tag == "table":
+            self._end_row()  # A table within a cell: the outer one was for layout.
+            self.after_row = False
+        elif tag == "tr":
+            self._flush()
+            self.cells = []
+        elif tag in _BLOCKS:
+            self._flush()
+        if tag == "li":
+            self.in_item = True
+        self.pre_depth += tag == "pre"
+
+    def _leave(self, tag: str) -> None:
+        if tag in _HEADINGS and self.cells is None:
+            self._end_heading(_HEADINGS[tag])
+        elif tag in _CELLS and self.cells is not None:
+            self.cells.append(self._take())
+        elif tag == "tr":
+            self._end_row()
+        elif tag in _BLOCKS:
+            self._flush()
+        if tag in {"ul", "ol", "menu", "dir"}:
+            self.in_item = self.after_item = False
+        self.pre_depth -= tag == "pre"
+
+    def _take(self) -> str:
+        text = "".join(self.inline)
+        self.inline.clear()
+        return text
+
+    def _flush(self) -> None:
+        if self.cells is not None:
+            self.inline.append(" ")  # Blocks within a cell do not break its row.
+            return
+        text = self._take()
+        if not text.strip():
+            return
+        self.after_row = False
+        if self.pre_depth:
+            self.builder.verbatim(text)
+        else:
+            self._paragraph("\n".join(line.strip() for line in text.split("\n")))
+
+    def _paragraph(self, text: str) -> None:
+        text = _SPACES.sub(" ", text.strip())
+        if not self.in_item:
+            self.after_item = False
+            self.builder.paragraph(text)
+            return
+        append = self.builder.line if self.after_item else self.builder.paragraph
+        append(f"- {text}")
+        self.in_item, self.after_item = False, True
+
+    def _end_heading(self, level: int) -> None:
+        self.after_row = self.after_item = self.in_item = False
+        self.builder.heading(self._take(), level)
+
+    def _end_row(self) -> None:
+        if self.cells is None:
+            self._flush()
+            return
+        row = self.builder.row([*self.cells, self._take()])
+        self.cells = None
+        append = self.builder.line if self.after_row else self.builder.paragraph
+        self.after_row = append(row) is not None or self.after_row
+        self.after_item = False

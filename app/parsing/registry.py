@@ -1,0 +1,103 @@
+"""Media type → parser, and the edge where every foreign exception becomes one of ours."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from app.errors import CorruptFile, EmptyFile, ServiceError, UnsupportedMediaType
+from app.parsing import media_types as types
+from app.parsing.detection import detect_file
+from app.parsing.parsed_document import ParsedDocument
+from app.parsing.text_builder import TextBuilder
+
+Parser = Callable[[Path, TextBuilder], None]
+
+# By name, so that the libraries behind a parser are loaded on its first use, or all at once by `preload`.
+_PARSERS: dict[str, tuple[str, str]] = {
+    types.TEXT: ("text", "parse_text"),
+    types.MARKDOWN: ("markdown", "parse"),
+    types.HTML: ("html", "parse"),
+    types.CSV: ("spreadsheets", "parse_csv"),
+    types.TSV: ("spreadsheets", "parse_csv"),
+    types.XML: ("xml_text", "parse"),
+    types.JSON: ("json_text", "parse_json"),
+    types.JSON_LINES: ("json_text", "parse_json_lines"),
+    types.EML: ("mail", "parse"),
+    types.PDF: ("pdf", "parse"),
+    types.DOCX: ("docx", "parse"),
+    types.PPTX: ("pptx", "parse"),
+    types.XLSX: ("spreadsheets", "parse_workbook"),
+    types.XLSB: ("spreadsheets", "parse_workbook"),
+    types.XLS: ("spreadsheets", "parse_workbook"),
+    types.ODS: ("spreadsheets", "parse_workbook"),
+    types.ODT: ("odt", "parse"),
+}
+_LABELS = {
+    types.HTML: "HTML page",
+    types.XML: "XML file",
+    types.JSON: "JSON file",
+    types.EML: "mail",
+    types.PDF: "PDF",
+    types.DOCX: "Word file",
+    types.PPTX: "PowerPoint file",
+    types.XLSX: "Excel file",
+    types.XLSB: "Excel file",
+    types.XLS: "Excel file",
+    types.ODS: "OpenDocument file",
+    types.ODT: "OpenDocument file",
+}
+# Libraries in C tell of failed allocations in words only.
+_MEMORY_WORDS = ("memory allocation", "out of memory", "cannot allocate memory")
+
+
+def parse(path: Path, *, name: str | None, max_text_chars: int, hint: str | None = None) -> ParsedDocument:
+    """Read a file whose kind is told by its content first, its name second, the client's hint third.
+
+    Raises:
+        PermanentError: UnsupportedMediaType, EmptyFile, NoText, EncryptedFile, CorruptFile or TextTooLong.
+        MemoryError: A limit of this process was met.
+        OSError: The file cannot be opened.
+    """
+    if path.stat().st_size == 0:
+        raise EmptyFile
+    media_type = detect_file(path, name, hint=hint)
+    builder = TextBuilder(max_text_chars)
+    try:
+        parser_for(media_type)(path, builder)
+    except (ServiceError, MemoryError):
+        raise
+    except RecursionError as error:
+        raise CorruptFile(f"The {label(media_type)} is nested too deeply.") from error
+    except Exception as error:
+        if any(words in str(error).lower() for words in _MEMORY_WORDS):
+            raise MemoryError from error
+        raise CorruptFile(f"The {label(media_type)} is damaged or incomplete and cannot be read.") from error
+    return builder.build(media_type)
+
+
+def parser_for(media_type: str) -> Parser:
+    """The parser for a media type; all source code shares one.
+
+    Raises:
+        UnsupportedMediaType: There is none.
+    """
+    fallback = ("text", "parse_code") if media_type.startswith(types.SOURCE_PREFIX) else None
+    found = _PARSERS.get(media_type, fallback)
+    if found is None:
+        raise UnsupportedMediaType(media_type)
+    module, function = found
+    return cast(Parser, getattr(importlib.import_module(f"app.parsing.{module}"), function))
+
+
+def label(media_type: str) -> str:
+    """What people call such a file."""
+    return _LABELS.get(media_type, "file")
+
+
+def preload() -> None:
+    """Load every parser with its libraries, so that processes forked later have them at once."""
+    for media_type in _PARSERS:
+        parser_for(media_type)
