@@ -54,7 +54,9 @@ async def list_documents(
     status: Annotated[list[DocumentStatus] | None, Query(description="Only these.")] = None,
     collection: Annotated[str | None, Query(max_length=200, description="Only from this one.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
+    ] = None,
 ) -> DocumentPage:
     """Documents, newest first. New ones do not shift the pages that a cursor leads to."""
     found = Document.all().order_by("-created_at", "-id").limit(limit + 1)

@@ -48,7 +48,9 @@ def register_error_handlers(app: FastAPI) -> None:
 
 def status_of(kind: type[errors.ServiceError]) -> HTTPStatus:
     """What an error is in HTTP: its own line in the table, or its parent's."""
-    return next((STATUS[parent] for parent in kind.__mro__ if parent in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    return next(
+        (STATUS[parent] for parent in kind.__mro__ if parent in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def problem(

@@ -27,6 +27,6 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses=problems())
 async def readyz() -> Health:
-    """The process can accept documents: its database answers. Redis is not asked; accepting works without it."""
+    """The process can accept documents, for its database answers. Redis is not needed for that."""
     await connections.get("default").execute_query("SELECT 1")
     return Health()

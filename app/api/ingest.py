@@ -40,11 +40,13 @@ def _request_body() -> dict[str, Any]:
         **problems(EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType),
     },
 )
-async def ingest(request: Request, response: Response, resources: Resources, doorbell: Bell) -> IngestResponse:
+async def ingest(
+    request: Request, response: Response, resources: Resources, doorbell: Bell
+) -> IngestResponse:
     """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
 
     `201` is a promise: the document will be `COMPLETED`, or `FAILED` with a reason. The same document again is
-    answered with `200` and its id, and nothing is done twice; if it had FAILED, it is queued again.
+    answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
     """
     async with offered(request, resources.settings) as offer:
         accepted = await resources.intake.accept(offer)

@@ -12,7 +12,8 @@ from app.schemas.problem import Problem
 def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
     """FastAPI's `responses` for these errors, and for the one that any operation can have."""
     found: dict[int | str, dict[str, Any]] = {}
-    for kind in (*kinds, DatabaseUnavailable):
+    every: tuple[type[ServiceError], ...] = (*kinds, DatabaseUnavailable)
+    for kind in every:
         status = int(status_of(kind))
         codes = [found[status]["description"], kind.code] if status in found else [kind.code]
         found[status] = {

@@ -1,13 +1,14 @@
-"""Reads the body of `POST /ingest`, counted as it comes: nothing larger than the limit is ever held or stored."""
+"""Reads the body of `POST /ingest`, counted as it comes: what is over the limit is never held."""
 
 from __future__ import annotations
 
 import errno
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import Message
+from typing import BinaryIO
 
 from fastapi import Request
 from pydantic_core import from_json
@@ -54,7 +55,7 @@ def _media_type(content_type: str) -> str:
     return header.get_content_type() if content_type else ""
 
 
-async def _counted(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
+async def _counted(request: Request, limit_bytes: int) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit_bytes:
         raise PayloadTooLarge(limit_bytes)
@@ -96,7 +97,7 @@ async def _form(request: Request, limit_bytes: int) -> FormData:
 
 
 def _form_offer(form: FormData) -> Offer:
-    fields = {name: value for name, value in form.multi_items() if name != "file"}
+    fields: dict[str, object] = {name: value for name, value in form.multi_items() if name != "file"}
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise MalformedBody("The form has no part named `file` with a file in it.")
@@ -112,7 +113,7 @@ def _metadata(value: object) -> object:
         raise MalformedBody(f"The field `metadata` is not JSON: {error}.") from error
 
 
-def _offer(fields: IngestFields, content: io.BufferedIOBase, *, source_name: str | None) -> Offer:
+def _offer(fields: IngestFields, content: BinaryIO, *, source_name: str | None) -> Offer:
     return Offer(
         content=content,
         collection=fields.collection,

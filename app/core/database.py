@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,9 @@ def __getattr__(name: str) -> dict[str, Any]:
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    try:
+    # The extension comes with the first migration; before it there are no vectors to read.
+    with suppress(ValueError):
         await register_vector(connection)
-    except ValueError:
-        pass  # The extension comes with the first migration; before it there are no vectors to read.
 
 
 @asynccontextmanager
@@ -85,7 +84,9 @@ async def database(settings: Settings) -> AsyncIterator[None]:
 
 
 async def _check_schema() -> None:
-    query = "SELECT to_regclass('documents') IS NOT NULL AND to_regclass('vector_spaces') IS NOT NULL AS ready"
+    query = (
+        "SELECT to_regclass('documents') IS NOT NULL AND to_regclass('vector_spaces') IS NOT NULL AS ready"
+    )
     try:
         rows = await connections.get("default").execute_query_dict(query)
     except UNREACHABLE as error:
@@ -107,7 +108,11 @@ async def connect(settings: Settings, *, timeout_s: float = 5) -> asyncpg.Connec
         OSError, asyncpg.PostgresError, TimeoutError: The server is away or refuses.
     """
     credentials = expand_db_url(settings.DATABASE_URL)["credentials"]
-    known = {key: credentials[key] for key in ("host", "port", "user", "password", "database", "ssl") if key in credentials}
+    known = {
+        key: credentials[key]
+        for key in ("host", "port", "user", "password", "database", "ssl")
+        if key in credentials
+    }
     return await asyncpg.connect(
         **known, timeout=timeout_s, command_timeout=timeout_s, server_settings={"application_name": "sluice"}
     )

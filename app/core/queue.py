@@ -33,7 +33,7 @@ class _PromptRedisBroker(RedisBroker):
         return super().consume(queue_name, prefetch, min(timeout, IDLE_POLL_MS))
 
 
-broker = _PromptRedisBroker(
+broker: RedisBroker = _PromptRedisBroker(  # type: ignore[no-untyped-call]
     client=_client,
     namespace="sluice",
     # A dead worker's messages are given to others after 15 s instead of 60, and looked for a hundred times as
@@ -46,8 +46,9 @@ broker = _PromptRedisBroker(
         AsyncIO(),
         # Re-raised errors come back as delayed messages. The row decides when to give up (Document.release).
         Retries(),
-        # Left out of Dramatiq's defaults: AgeLimit (a document does not expire), TimeLimit (it cannot stop C
-        # code, and every step has a limit of its own), Callbacks, Pipelines and ShutdownNotifications (unused).
+        # Left out of Dramatiq's defaults: AgeLimit (a document does not expire), TimeLimit (it cannot stop
+        # C code, and every step has a limit of its own), and what is not used: Callbacks, Pipelines,
+        # ShutdownNotifications.
     ],
 )
 dramatiq.set_broker(broker)

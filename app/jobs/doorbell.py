@@ -11,7 +11,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: How long an accept waits for its send. The row is committed: the reconciler sends what this does not.
+#: How long an accept waits for its send. Its row is committed: the reconciler sends what this does not.
 PATIENCE_S = 0.5
 SENDERS = 4
 
@@ -19,8 +19,8 @@ SENDERS = 4
 class Doorbell:
     """Runs sends in a few threads of its own.
 
-    A stalled Redis blocks a send until its socket times out. Then all threads are busy, and `ring` gives up at
-    once instead of queueing behind them.
+    A stalled Redis blocks a send until its socket times out. Then all threads are busy, and `ring` gives up
+    at once instead of queueing behind them.
     """
 
     def __init__(self) -> None:

@@ -91,8 +91,8 @@ class WorkerLifecycle(Middleware):
 
     @staticmethod
     def _give_up(reason: str) -> None:
-        # Dramatiq swallows what a boot hook raises and would go on with a worker that can do nothing. Its master
-        # ends, too, when one of its processes does; so the reason stands last in the log.
+        # Dramatiq swallows what a boot hook raises and would go on with a worker that can do nothing. Its
+        # master ends when one of its processes does, so the reason stands last in the log.
         print(f"sluice worker: {reason}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(78)  # EX_CONFIG
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -13,8 +13,10 @@ from pgvector import HalfVector
 from tortoise import Model, fields
 from tortoise.contrib.postgres.fields import ArrayField
 
-from app.models.document import Document
 from app.models.fields import HalfVectorField
+
+if TYPE_CHECKING:
+    from app.models.document import Document
 
 
 class NewChunk(NamedTuple):

@@ -1,13 +1,4 @@
-"""A document and its status: the one place that writes `documents`.
-
-                     retry, renew
-            ┌───────────────────────────────┐
-            ▼                               │
-    ──▶ PENDING ───claim───▶ PROCESSING ──fail, cancel──▶ FAILED
-         │  ▲                 │      │                      ▲
-         │  └─release, reap,──┘      └──complete──▶ COMPLETED ──renew──▶ PENDING
-         │    hand back                                     │
-         └──────────────────cancel──────────────────────────┘
+"""A document: the one place that writes `documents`.
 
 Every move is one guarded `UPDATE … WHERE id = … AND status IN (…) RETURNING`: no row means that somebody else
 was first. `attempt` is the fence: `claim` raises it, and a worker that still works under an older number can
@@ -20,21 +11,34 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, Self
 from uuid import UUID
 
+import asyncpg
 from tortoise import Model, connections, fields
 from tortoise.fields.db_defaults import Now
 from tortoise.transactions import in_transaction
 from uuid_utils.compat import uuid7
 
-from app.errors import Cancelled, ServiceError, WorkerLost
+from app.errors import Cancelled, WorkerLost
+from app.models.chunk import Chunk, NewChunk
+from app.models.document_status import (
+    CANCEL,
+    CLAIM,
+    COMPLETE,
+    FAIL,
+    NO_LEASE,
+    ON_ENTERING,
+    RELEASE,
+    RENEW,
+    RETRY,
+    DocumentStatus,
+    Move,
+    Stage,
+)
+from app.models.told_error import told
 
-if TYPE_CHECKING:
-    import asyncpg
-
-    from app.models.chunk import NewChunk
+__all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", "Stage"]
 
 #: The first run and five retries.
 MAX_FAILURES = 6
@@ -42,55 +46,6 @@ MAX_FAILURES = 6
 #: How long the reconciler trusts that a message is on its way, at first and at most.
 RESEND_AFTER_S = 15
 RESEND_AT_MOST_S = 60
-
-#: What a message of an unforeseen exception is cut to: it is for people, and may quote its input.
-MAX_MESSAGE_CHARS = 500
-
-
-class DocumentStatus(StrEnum):
-    """The four statuses. A client may take the last two as final; there will never be a fifth."""
-
-    PENDING = "PENDING"  # Accepted; waits for a worker, or for its next try.
-    PROCESSING = "PROCESSING"  # A worker holds a lease on it.
-    COMPLETED = "COMPLETED"  # All its chunks can be found.
-    FAILED = "FAILED"  # Given up, with an error that says why.
-
-
-class Stage(StrEnum):
-    """What a document that is not final is doing just now."""
-
-    QUEUED = "queued"
-    RETRY_WAIT = "retry_wait"
-    PARSING = "parsing"
-    CHUNKING = "chunking"
-    EMBEDDING = "embedding"
-    STORING = "storing"
-
-
-class Move(NamedTuple):
-    """A named change of status."""
-
-    sources: frozenset[DocumentStatus]
-    target: DocumentStatus
-
-
-CLAIM = Move(frozenset({DocumentStatus.PENDING}), DocumentStatus.PROCESSING)
-COMPLETE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.COMPLETED)
-RELEASE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.PENDING)
-FAIL = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.FAILED)
-RETRY = Move(frozenset({DocumentStatus.FAILED}), DocumentStatus.PENDING)
-CANCEL = Move(frozenset({DocumentStatus.PENDING, DocumentStatus.PROCESSING}), DocumentStatus.FAILED)
-RENEW = Move(frozenset(DocumentStatus), DocumentStatus.PENDING)
-
-# What holds in a status, wherever the document comes from; CHECKs in the migrations say the same. In these,
-# as in all SQL below, a bare column is the old row's value.
-_NO_LEASE = "lease_owner = NULL, lease_expires_at = NULL, progress_unit = NULL, progress_done = NULL, progress_total = NULL"
-ON_ENTERING: Mapping[DocumentStatus, str] = {
-    DocumentStatus.PENDING: f"{_NO_LEASE}, error = NULL, completed_at = NULL, sends = 0",
-    DocumentStatus.PROCESSING: "stage = 'parsing', attempt = attempt + 1",
-    DocumentStatus.COMPLETED: f"{_NO_LEASE}, stage = NULL, completed_at = now(), processing_errors = NULL",
-    DocumentStatus.FAILED: f"{_NO_LEASE}, stage = NULL",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,10 +272,8 @@ class Document(Model):
 
     async def complete(self, ingested: Ingested) -> bool:
         """Store the chunks and finish, in one transaction; False means that the lease was lost."""
-        from app.models.chunk import Chunk  # noqa: PLC0415 - chunks know documents, and this is the one way back.
-
         async with in_transaction() as db:
-            # The row comes first: it is the lock that keeps a second worker, or a delete, out until we commit.
+            # The row comes first: it is the lock that keeps other workers, and deletes, out until we commit.
             completed = await self._move(
                 COMPLETE,
                 self.id,
@@ -340,10 +293,11 @@ class Document(Model):
         return True
 
     async def release(self, error: Exception, *, backoff_s: float) -> bool:
-        """Give it back after a transient failure, to be tried again later; FAILED when the failures are used up.
+        """Give it back after a transient failure, to be tried again later; FAILED when those are used up.
 
-        The wait is `backoff_s` doubled with each failure, with jitter; `message_backoff_ms` promises that the
-        queue's own retry comes no earlier.
+        The wait doubles with each failure, with jitter. Dramatiq retries the message after a half to the
+        whole of `backoff_s * 2**failures`; the row is due after a quarter to a half of it, so that the
+        message never comes too early, and is not refused.
         """
         if self.failures + 1 >= MAX_FAILURES:
             return await self.fail(error)
@@ -370,7 +324,7 @@ class Document(Model):
             self.id,
             """failures = failures + 1, error = $1::jsonb,
             processing_errors = concat_ws(E'\\n', processing_errors, $2::text)""",
-            json.dumps(describe(error, stage=self.stage)),
+            json.dumps(told(error, stage=self.stage)),
             self._line(error),
             attempt=self.attempt,
         )
@@ -392,8 +346,8 @@ class Document(Model):
         self.progress_done, self.progress_total = (None if unit is None else 0), total
 
     def _line(self, error: Exception) -> str:
-        told = describe(error, stage=self.stage)
-        return f"attempt {self.attempt}, {told['stage']}: {told['code']}: {told['message']}"
+        said = told(error, stage=self.stage)
+        return f"attempt {self.attempt}, {said['stage']}: {said['code']}: {said['message']}"
 
     # --- what the reconciler does ---------------------------------------------------------------------------
 
@@ -404,7 +358,7 @@ class Document(Model):
         A death counts as a failure, so that a file that kills its worker ends FAILED instead of killing the
         next one for ever.
         """
-        lost = describe(WorkerLost(), stage=None)
+        lost = told(WorkerLost(), stage=None)
         exhausted = f"failures + 1 >= {MAX_FAILURES}"
         rows = await _fetch(
             f"""
@@ -416,7 +370,7 @@ class Document(Model):
                     E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
                 ),
                 failures = failures + 1, next_attempt_at = now(), send_at = now(), sends = 0,
-                updated_at = now(), {_NO_LEASE}
+                updated_at = now(), {NO_LEASE}
             WHERE id IN (
                 SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
                 ORDER BY lease_expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -436,7 +390,9 @@ class Document(Model):
             f"""
             UPDATE documents SET
                 sends = sends + 1,
-                send_at = now() + make_interval(secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S}))
+                send_at = now() + make_interval(
+                    secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S})
+                )
             WHERE id IN (
                 SELECT id FROM documents WHERE status = 'PENDING' AND send_at <= now()
                 ORDER BY send_at LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -477,7 +433,7 @@ class Document(Model):
             CANCEL,
             document_id,
             "error = $1::jsonb, processing_errors = concat_ws(E'\\n', processing_errors, $2::text)",
-            json.dumps(describe(error, stage=None)),
+            json.dumps(told(error, stage=None)),
             f"{error.code}: {error}",
         )
         return cancelled is not None
@@ -536,14 +492,3 @@ class Document(Model):
 
 async def _fetch(query: str, *values: object, db: Any = None) -> list[dict[str, Any]]:
     return await (db or connections.get("default")).execute_query_dict(query, list(values))  # type: ignore[no-any-return]
-
-
-def describe(error: Exception, *, stage: str | None) -> dict[str, Any]:
-    """An error as clients see it: `code, stage, message, retryable, hint`."""
-    if isinstance(error, ServiceError):
-        code, message, retryable, hint = error.code, str(error), error.retryable, error.hint
-    else:
-        code, retryable, hint = ServiceError.code, True, ServiceError.hint
-        message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    message = message.replace("\x00", "")[:MAX_MESSAGE_CHARS]
-    return {"code": code, "stage": stage, "message": message, "retryable": retryable, "hint": hint}

@@ -26,7 +26,7 @@ class VectorSpace(Model):
             ModelMismatch: It holds another model's.
         """
         async with in_transaction() as db:
-            # Several processes start at once: the first makes the row and the index, the others wait and check.
+            # Several processes start at once: the first makes the row and the index, the others wait.
             inserted = await db.execute_query_dict(
                 "INSERT INTO vector_spaces (id, model, dimensions) VALUES (1, $1, $2)"
                 " ON CONFLICT (id) DO NOTHING RETURNING id",

@@ -26,7 +26,7 @@ EMBED_AT_ONCE = 128
 
 
 class IngestionService:
-    """Reads, parses, chunks and embeds one document. Writes nothing: the caller holds the lease and commits."""
+    """Reads, parses, chunks and embeds a document. Writes nothing: its caller holds the lease and commits."""
 
     def __init__(
         self, *, store: ContentStore, parser: ParserPool, chunker: Chunker, embedder: Embedder
@@ -64,7 +64,7 @@ class IngestionService:
             yield self.store.path(document.content_key)
             return
         kept = await DocumentContent.get(document_id=document.id)
-        with tempfile.NamedTemporaryFile(prefix="sluice-") as file:  # noqa: ASYNC230 - a small one.
+        with tempfile.NamedTemporaryFile(prefix="sluice-") as file:
             file.write(kept.content)
             file.flush()
             yield Path(file.name)

@@ -53,7 +53,9 @@ class IntakeService:
             raise EmptyFile
         sha256 = hashlib.sha256(content).hexdigest()
         return await Document.accept(
-            _new_document(offer, content[:HEAD_BYTES], sha256=sha256, size_bytes=len(content), content=content)
+            _new_document(
+                offer, content[:HEAD_BYTES], sha256=sha256, size_bytes=len(content), content=content
+            )
         )
 
     async def _accept_stored(self, offer: Offer) -> Accepted:

@@ -54,6 +54,8 @@ class Leases:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._beating = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def __aenter__(self) -> Leases:
         self._task = asyncio.create_task(self._beat_for_ever(), name="leases")
@@ -70,8 +72,8 @@ class Leases:
     async def held(self, document: Document) -> AsyncIterator[None]:
         """Keep a claimed document's lease while the block runs.
 
-        `Document.complete` comes after the block: its transaction holds the row's lock, which keeps others away
-        better than a lease, and which a beat would have to wait for.
+        `Document.complete` comes after the block: its transaction holds the row's lock, which keeps others
+        away better than a lease does, and which a beat would have to wait for.
 
         Raises:
             LeaseLost: Somebody else has the document; the block was cancelled.
@@ -84,6 +86,7 @@ class Leases:
         if not self._held:
             self._renewed_at = time.monotonic()  # The claim was the first beat.
         self._held.add(held)
+        self._idle.clear()
         try:
             if self._stopping:
                 raise Interrupted
@@ -97,13 +100,14 @@ class Leases:
             # What follows locks the row, and a beat under way would wait for that with everybody's leases.
             async with self._beating:
                 self._held.discard(held)
+                if not self._held:
+                    self._idle.set()
 
     async def drain(self, grace_s: float) -> None:
         """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
         self._stopping = True
-        deadline = time.monotonic() + grace_s
-        while self._held and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace_s)
         for held in tuple(self._held):
             held.stop(Interrupted())
 

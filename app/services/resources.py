@@ -1,4 +1,4 @@
-"""Opens what a process works with, in order, and closes it in the other; the one place that wires settings."""
+"""Opens what a process works with, and closes it again: the one place where settings meet the parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from app.embedding.factory import open_embedder
 from app.embedding.protocol import Embedder
 from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
-from app.services.ingestion_service import IngestionService
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
