@@ -32,9 +32,7 @@ async def process_ingestion(document_id: str) -> None:
     left alone, so late, doubled and forged messages do no harm.
     """
     resources = worker_resources()
-    document = await Document.claim(
-        UUID(document_id), owner=worker_name(), lease_s=resources.settings.LEASE_S
-    )
+    document = await _claim(document_id, lease_s=resources.settings.LEASE_S)
     if document is None:
         return
     with bound_contextvars(document_id=document_id, attempt=document.attempt):
@@ -63,6 +61,15 @@ async def process_ingestion(document_id: str) -> None:
             log.exception("attempt_failed", failures=document.failures + 1)
             await document.release(error, backoff_s=resources.settings.RETRY_BACKOFF_S)
             raise
+
+
+async def _claim(document_id: str, *, lease_s: float) -> Document | None:
+    try:
+        known_id = UUID(document_id)
+    except ValueError:
+        log.warning("message_malformed", document_id=document_id[:64])
+        return None
+    return await Document.claim(known_id, owner=worker_name(), lease_s=lease_s)
 
 
 broker.add_middleware(

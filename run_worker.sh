@@ -1,0 +1,2 @@
+#!/bin/sh
+exec dramatiq app.jobs.ingestion_job

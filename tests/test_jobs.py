@@ -1,0 +1,161 @@
+"""The job, called directly: what it makes of a document, and of its failures (the plan's T3.2, T3.3 and T5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from typing import TypeVar
+from unittest.mock import AsyncMock, patch
+
+import pytest
+from dramatiq.asyncio import get_event_loop_thread
+
+from app.core.queue import broker
+from app.errors import EmbedderUnavailable, NoText
+from app.jobs.ingestion_job import process_ingestion
+from app.models.chunk import Chunk
+from app.models.document import Document, Ingested
+from app.models.document_content import DocumentContent
+from tests.support import emptied_database
+
+T = TypeVar("T")
+
+TEXT = "The upper gate opens at six in the morning. The lower gate opens when the chamber is full."
+
+
+@pytest.fixture(autouse=True)
+def worker(migrated: None) -> Iterator[None]:
+    """This process as a worker: everything opened by the same hooks as under `dramatiq`, but no consumer."""
+    broker.emit_before("worker_boot", None)
+    run(emptied_database())
+    yield
+    broker.emit_after("worker_shutdown", None)
+
+
+def run(work: Coroutine[None, None, T]) -> T:
+    """Run a coroutine where the actors run."""
+    loop = get_event_loop_thread()
+    assert loop is not None
+    return loop.run_coroutine(work)
+
+
+async def seed(text: str = TEXT, **fields: object) -> Document:
+    content = text.encode()
+    document = await Document.create(
+        status="PENDING", media_type="text/plain", sha256="0" * 64, size_bytes=len(content), **fields
+    )
+    await DocumentContent.create(document=document, content=content)
+    return document
+
+
+def reloaded(document: Document) -> Document:
+    return run(Document.get(id=document.id))
+
+
+def make_due(document: Document) -> None:
+    """As if the wait before the next try were over."""
+    run(Document.filter(id=document.id).update(next_attempt_at=document.created_at))
+
+
+def test_a_pending_document_becomes_completed_with_chunks_and_embeddings() -> None:
+    document = run(seed())
+
+    process_ingestion(str(document.id))
+
+    document = reloaded(document)
+    assert (document.status, document.processing_errors) == ("COMPLETED", None)
+    assert document.completed_at is not None
+    chunks = run(Chunk.filter(document_id=document.id).order_by("ordinal"))
+    assert len(chunks) == document.chunk_count == 1
+    assert chunks[0].text == TEXT[chunks[0].char_start : chunks[0].char_end]
+    assert (chunks[0].embedding**2).sum() == pytest.approx(1, abs=0.01)
+
+
+def test_the_service_is_called_with_the_claimed_document_and_success_completes_it() -> None:
+    document = run(seed())
+    with patch("app.jobs.ingestion_job.IngestionService") as service:
+        service.return_value.ingest_document = AsyncMock(
+            return_value=Ingested(media_type="text/plain", title="Gates", warnings=[], chunks=[])
+        )
+        process_ingestion(str(document.id))
+
+    (claimed,) = service.return_value.ingest_document.await_args.args
+    assert (claimed.id, claimed.status, claimed.attempt) == (document.id, "PROCESSING", 1)
+    document = reloaded(document)
+    assert (document.status, document.title) == ("COMPLETED", "Gates")
+
+
+def test_a_failing_service_leaves_the_document_failed_after_the_configured_number_of_retries() -> None:
+    document = run(seed())
+    max_retries = process_ingestion.options["max_retries"]
+    with patch("app.jobs.ingestion_job.IngestionService") as service:
+        service.return_value.ingest_document = AsyncMock(side_effect=RuntimeError("the disk is on fire"))
+        for retry in range(max_retries):
+            with pytest.raises(RuntimeError, match="on fire"):
+                process_ingestion(str(document.id))
+            waiting = reloaded(document)
+            assert (waiting.status, waiting.stage, waiting.failures) == ("PENDING", "retry_wait", retry + 1)
+            make_due(document)
+        with pytest.raises(RuntimeError, match="on fire"):
+            process_ingestion(str(document.id))
+
+    assert service.return_value.ingest_document.await_count == max_retries + 1 == 6
+    document = reloaded(document)
+    assert (document.status, document.failures) == ("FAILED", 6)
+    assert document.processing_errors is not None
+    assert document.processing_errors.count("RuntimeError: the disk is on fire") == 6
+    assert document.error == {
+        "code": "internal_error",
+        "stage": "parsing",
+        "message": "RuntimeError: the disk is on fire",
+        "retryable": True,
+        "hint": "Look for the document's id in the logs, and report what you find there.",
+    }
+
+
+def test_a_permanent_error_fails_the_document_at_once() -> None:
+    document = run(seed())
+    with patch("app.jobs.ingestion_job.IngestionService") as service:
+        service.return_value.ingest_document = AsyncMock(side_effect=NoText())
+        with pytest.raises(NoText):
+            process_ingestion(str(document.id))
+
+    document = reloaded(document)
+    assert (document.status, document.failures, document.attempt) == ("FAILED", 1, 1)
+    assert document.error is not None
+    assert (document.error["code"], document.error["retryable"]) == ("no_text", False)
+    assert document.processing_errors == "attempt 1, parsing: no_text: The file has no text in it."
+
+
+def test_a_document_of_nothing_but_unreadable_bytes_fails_with_a_code() -> None:
+    document = run(seed("%PDF-1.7\nnot really"))
+
+    with pytest.raises(Exception, match="damaged"):
+        process_ingestion(str(document.id))
+
+    failed = reloaded(document)
+    assert failed.error is not None
+    assert (failed.status, failed.error["code"]) == ("FAILED", "corrupt_file")
+
+
+def test_a_message_for_a_document_that_is_not_due_does_nothing() -> None:
+    document = run(seed())
+    with patch("app.jobs.ingestion_job.IngestionService") as service:
+        service.return_value.ingest_document = AsyncMock(side_effect=EmbedderUnavailable("429"))
+        with pytest.raises(EmbedderUnavailable):
+            process_ingestion(str(document.id))
+        run(Document.filter(id=document.id).update(next_attempt_at="2999-01-01T00:00:00Z"))
+        process_ingestion(str(document.id))
+
+    assert service.return_value.ingest_document.await_count == 1
+
+
+def test_messages_for_documents_that_are_done_or_gone_or_nonsense_do_nothing() -> None:
+    document = run(seed())
+    process_ingestion(str(document.id))
+    first = reloaded(document)
+
+    process_ingestion(str(document.id))
+    process_ingestion("00000000-0000-0000-0000-000000000000")
+    process_ingestion("../../etc/passwd")
+
+    assert reloaded(document).updated_at == first.updated_at
