@@ -18,7 +18,8 @@ from app.parsing.registry import parse
 
 _MEBIBYTE = 1 << 20
 _MAX_DETAIL_CHARS = 4_000
-# Standard error goes to a file in memory that the fork server reads when the child dies; nothing else is written.
+# Standard error goes to a file in memory that the fork server reads when the child dies; nothing else is
+# written.
 _MAX_WRITTEN_BYTES = 64 * 1024
 _SPARE_CPU_S = 2
 
@@ -42,7 +43,7 @@ def _limit_resources(at_rest: int, limits: wire.Limits) -> None:
 
 
 def _limit_cpu(limits: wire.Limits) -> None:
-    """The pool watches the clock; this catches a runaway child whose pool is frozen. CPU time adds up over files."""
+    """The pool watches the clock; this is for a pool that is frozen. CPU time adds up over files."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(usage.ru_utime + usage.ru_stime + limits.timeout_s) + _SPARE_CPU_S
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))

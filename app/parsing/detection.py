@@ -22,6 +22,7 @@ _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 # Control characters but for tab, line ends, form feed, backspace, escape (terminals) and the DOS end of file.
 _CONTROL = re.compile(rb"[\x00-\x07\x0b\x0e-\x19\x1c-\x1f]")
+_PRINTABLE = re.compile(rb"[ -~\s]")
 _MAGIC_BYTES = 64  # Magic numbers need no more; longer binary content gives itself away by its controls.
 
 _PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
@@ -34,8 +35,8 @@ _XML = re.compile(r"\s*<\?xml\s")
 _ROOT_IS_HTML = re.compile(r"<(?:!doctype\s+)?html\b", re.IGNORECASE)
 _HEADER_LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60}):(?:\s|$)")
 _MAIL_HEADERS = frozenset({
-    "from", "to", "cc", "subject", "date", "received", "message-id", "mime-version", "return-path", "reply-to",
-    "delivered-to", "content-type", "dkim-signature", "x-mailer",
+    "from", "to", "cc", "subject", "date", "received", "message-id", "mime-version", "return-path",
+    "reply-to", "delivered-to", "content-type", "dkim-signature", "x-mailer",
 })  # fmt: skip
 # Two of these are needed, and one of them must be a sign of mail rather than of a memo.
 _SURE_MAIL_HEADERS = frozenset(
@@ -77,8 +78,8 @@ _OLE2_STREAMS = (
 def detect(head: bytes, name: str | None, *, hint: str | None = None) -> str:
     """Media type from the first few KiB; cheap, for the moment when a file is accepted.
 
-    Containers whose kind shows only inside are `application/zip` or `application/x-ole-storage` here unless the
-    name tells, and are looked into by `detect_file`.
+    Containers whose kind shows only inside are `application/zip` or `application/x-ole-storage` here unless
+    the name tells, and are looked into by `detect_file`.
 
     Args:
         head: The beginning of the file, `HEAD_BYTES` are plenty.
@@ -88,7 +89,7 @@ def detect(head: bytes, name: str | None, *, hint: str | None = None) -> str:
     Raises:
         UnsupportedMediaType: It is certain that no parser reads this.
     """
-    if b"%PDF-" in head[:_PDF_WITHIN_BYTES]:
+    if _is_pdf(head):
         return types.PDF
     if head.startswith(_ZIP_MAGICS):
         return _zip_by_head(head, name)
@@ -168,6 +169,13 @@ def _ole2_by_streams(path: Path) -> str:
     raise UnsupportedMediaType(types.OLE2)
 
 
+def _is_pdf(head: bytes) -> bool:
+    """The mark at the beginning, or after some junk as readers allow; but a text may speak of the mark."""
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-"):
+        return True
+    return b"%PDF-" in head[:_PDF_WITHIN_BYTES] and not _is_text(head)
+
+
 # --- Text --------------------------------------------------------------------------------------------------
 
 
@@ -178,8 +186,8 @@ def _is_text(head: bytes) -> bool:
     if _is_utf8(head):
         # A few stray zeros do not make a text binary; UTF-16 without a mark is ASCII with many.
         return controls * 100 <= len(head) or _is_wide(head)
-    if len(head) < _MAGIC_BYTES and filetype.guess(head) is not None:
-        return False
+    if len(head) < _MAGIC_BYTES and 2 * len(_PRINTABLE.findall(head)) < len(head) and filetype.guess(head):
+        return False  # Too short to show any controls, and more magic number than words.
     return controls == 0 or _is_wide(head)
 
 

@@ -34,7 +34,7 @@ def parse(path: Path, builder: TextBuilder) -> None:
 
 
 def _heading_levels(styles: Element | None) -> dict[str, int]:
-    """Style id → level: of "Title", "heading 1" to "heading 9", and of what is based on them or has a level."""
+    """Style id → level, of "Title", "heading 1" to "heading 9", and of styles based on them."""
     if styles is None:
         return {}
     by_id = {style.get(_W + "styleId", ""): style for style in styles.iter(_W + "style")}

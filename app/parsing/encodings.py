@@ -15,7 +15,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SAMPLE_BYTES = 64 * 1024
-# Left alone, charset-normalizer takes short texts for rare encodings (mac_iceland, shift_jis_2004, utf_16_be).
+# Left alone, charset-normalizer takes short texts for rare encodings (mac_iceland, shift_jis_2004,
+# utf_16_be).
 _CANDIDATES = [
     "cp1252", "cp932", "euc_jp", "koi8_r", "koi8_u", "cp1251", "gb18030", "big5", "cp949", "cp1250", "cp1253",
     "cp1255", "cp1256", "cp1254", "cp1257", "iso8859_2", "iso8859_5", "iso8859_7", "cp866", "cp437", "cp850",

@@ -1,9 +1,9 @@
 """A small process that has loaded every parser and does nothing but fork parser children.
 
-multiprocessing has a fork server too, but it imports the caller's `__main__` (here: dramatiq's command line) into each
-child, needs a second process to track resources, and its children outlive a killed worker. This one is started by
-`python -c` with the search path as an argument, so it sees nothing of the worker but one socket. When that socket
-closes, however its other end died, everything here ends.
+multiprocessing has a fork server too, but it imports the caller's `__main__` (here: dramatiq's command line)
+into each child, needs a second process to track resources, and its children outlive a killed worker. This one
+is started by `python -c` with the search path as an argument, so it sees nothing of the worker but one
+socket. When that socket closes, however its other end died, everything here ends.
 """
 
 from __future__ import annotations

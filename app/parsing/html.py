@@ -12,14 +12,16 @@ from app.parsing.encodings import decode
 from app.parsing.text_builder import TextBuilder
 
 _DROPPED = frozenset({
-    "head", "script", "style", "template", "noscript", "nav", "svg", "math", "iframe", "object", "embed", "canvas",
-    "audio", "video", "map", "button", "select", "option", "datalist", "-comment", "_comment", "-doctype", "!doctype",
+    "head", "script", "style", "template", "noscript", "nav", "svg", "math", "iframe", "object", "embed",
+    "canvas", "audio", "video", "map", "button", "select", "option", "datalist",
+    "-comment", "_comment", "-doctype", "!doctype",
 })  # fmt: skip
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = frozenset({
-    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
-    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "legend", "li", "main", "menu",
-    "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul", *_HEADINGS,
+    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog",
+    "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "legend",
+    "li", "main", "menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead",
+    "tr", "ul", *_HEADINGS,
 })  # fmt: skip
 _CELLS = frozenset({"td", "th"})
 _SPACE = re.compile(r"\s+")

@@ -1,7 +1,7 @@
 """JSON and lines of JSON as an outline: each key once, its values below it.
 
-Full paths on each line (`a.b.c: value`) would repeat the outer keys a thousand times, and so make them worthless
-for keyword search; the raw text would hide words behind quotes and escapes.
+Full paths on each line (`a.b.c: value`) would repeat the outer keys a thousand times, and so make them
+worthless for keyword search; the raw text would hide words behind quotes and escapes.
 """
 
 from __future__ import annotations

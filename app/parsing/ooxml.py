@@ -1,7 +1,8 @@
 """What DOCX and PPTX share: a zip of XML parts that point at each other by relationships.
 
-The parts are read directly rather than by python-docx and python-pptx: those load every picture (a docx of 232 KiB
-took 425 MB), know neither content controls nor text boxes, and refuse templates and files with macros.
+The parts are read directly rather than by python-docx and python-pptx: those load every picture (a docx of
+232 KiB took 425 MB), know neither content controls nor text boxes, and refuse templates and files with
+macros.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class ParsedDocument:
     """Plain text with its pages and headings, in reading order.
 
     `text` has `\\n` line ends, no NUL and no lone surrogates, so that PostgreSQL and UTF-8 take it as it is.
-    Paragraphs are separated by an empty line. `pages` and `headings` are sorted by `char_start`; `pages` is empty
-    where the format has none.
+    Paragraphs are separated by an empty line. `pages` and `headings` are sorted by `char_start`; `pages` is
+    empty where the format has none.
     """
 
     text: str

@@ -1,8 +1,9 @@
 """A pool of killable parser processes.
 
-A segfault, a bomb or a hang costs one child, and the document an error with a name. The pool belongs to one event
-loop. It starts one fork server (forkserver.py) that has every parser loaded and forks the children; pool and child
-talk over a socket of their own (wire.py), pool and fork server over another, which brings news of deaths.
+A segfault, a bomb or a hang costs one child, and the document an error with a name. The pool belongs to one
+event loop. It starts one fork server (forkserver.py) that has every parser loaded and forks the children;
+pool and child talk over a socket of their own (wire.py), pool and fork server over another, which brings news
+of deaths.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class _Child:
 
 
 class _ForkServer:
-    """The pool's end of the fork server. Commands go out at once, news come in by a task of the event loop."""
+    """The pool's end of the fork server: commands go out at once, news come in by a task."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         self.process = process
@@ -114,7 +115,8 @@ class _ForkServer:
         control, theirs = socket.socketpair()
         with theirs:
             arguments = json.dumps([_search_path(), theirs.fileno(), os.getpid(), asdict(limits)])
-            # Not asyncio's subprocess: it would need a child watcher, and the news come over the socket anyway.
+            # Not asyncio's subprocess: it would need a child watcher, and the news come over the socket
+            # anyway.
             process = subprocess.Popen(  # noqa: ASYNC220, S603
                 [sys.executable, "-I", "-c", _BOOTSTRAP, arguments],
                 stdin=subprocess.DEVNULL,
@@ -164,7 +166,7 @@ class _ForkServer:
                 self.control.send(COMMAND.pack(KILL, child.number))
 
     async def stop(self) -> None:
-        """Hang up: the server kills and reaps its children, then ends. Killing it is for a server that hangs."""
+        """Hang up: the server kills and reaps its children, then ends. One that hangs is killed."""
         with contextlib.suppress(OSError):
             self.control.shutdown(socket.SHUT_WR)
         await asyncio.wait([self.listening], timeout=_STOP_TIMEOUT_S)
@@ -202,6 +204,12 @@ class _ForkServer:
         child.death.set_result(death)
 
 
+def _request(path: Path, name: str | None, hint: str | None) -> bytes:
+    if path.stat().st_size == 0:
+        raise EmptyFile
+    return wire.frame({"path": os.fspath(path.absolute()), "name": name, "hint": hint})
+
+
 def _search_path() -> list[str]:
     """Where the fork server finds what this process finds, the folder of the app first."""
     folders = [str(Path(app.__file__).parent.parent), *(os.path.abspath(folder) for folder in sys.path)]  # noqa: PTH100
@@ -233,8 +241,8 @@ class ParserPool:
         self._limits = wire.Limits(timeout_s, memory_mb, max_text_chars)
         self._documents_per_child = documents_per_child
         self._processes = processes
-        # A slot holds a child that waits for work, or None where one has to be forked first. The child used last
-        # is taken first: its memory is warm.
+        # A slot holds a child that waits for work, or None where one has to be forked first. The child used
+        # last is taken first: its memory is warm.
         self._idle: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
         self._server: _ForkServer | None = None
         self._starting = asyncio.Lock()
@@ -260,9 +268,7 @@ class ParserPool:
             WorkerLost: The pool was closed meanwhile.
             OSError: The file cannot be opened.
         """
-        if path.stat().st_size == 0:  # noqa: ASYNC240  # As fast as any call, and a lost file is told here.
-            raise EmptyFile
-        request = wire.frame({"path": os.path.abspath(path), "name": name, "hint": hint})
+        request = _request(path, name, hint)
         try:
             reply = await self._try(request)
         except _Death as death:
@@ -318,7 +324,7 @@ class ParserPool:
         return reply
 
     def _kept(self, child: _Child | None) -> _Child | None:
-        """The child itself while it may go on, else a fresh one. Cancelled and failed calls come by here too."""
+        """The child itself while it may go on, else a fresh one. Cancelled calls come by here too."""
         if child is not None and child.usable:
             return child
         if self._server is None:

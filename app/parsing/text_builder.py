@@ -26,9 +26,9 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 def clean(text: str, *, keep_blank_lines: bool = False) -> str:
     """Text that PostgreSQL, UTF-8 and people can take.
 
-    Halves of surrogate pairs side by side are joined, lone ones become U+FFFD. Line ends become `\\n`, no line
-    ends in blanks, and at most one line in a row is empty unless `keep_blank_lines` (code). Cleaning twice changes
-    nothing.
+    Halves of surrogate pairs side by side are joined, lone ones become U+FFFD. Line ends become `\\n`, no
+    line ends in blanks, and at most one line in a row is empty unless `keep_blank_lines` (code). Cleaning
+    twice changes nothing.
     """
     if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,7 +1,7 @@
 """What pool and parser child say to each other.
 
-Plain JSON and text rather than pickle: a child that a hostile file has taken over may send what it likes, and must
-not get more from it than a document of its own choosing.
+Plain JSON and text rather than pickle: a child that a hostile file has taken over may send what it likes, and
+must not get more from it than a document of its own choosing.
 """
 
 from __future__ import annotations
