@@ -1,0 +1,1 @@
+"""The command line: `./sluice`, or `python -m app.cli` where the environment is already made."""

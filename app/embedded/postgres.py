@@ -73,6 +73,8 @@ class EmbeddedPostgres:
         settings: Added to, and over, `SETTINGS`; tests take `fsync=off`.
     """
 
+    name = "PostgreSQL"
+
     def __init__(
         self, data_dir: Path, port: int | None = None, *, settings: Mapping[str, str] | None = None
     ) -> None:
@@ -138,6 +140,12 @@ class EmbeddedPostgres:
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
+
+    def restart(self) -> Self:
+        """Start again where the address was, after the server has died; clients find it as before."""
+        self.stop()
+        self._wants_any_port = False
+        return self.start()
 
     def _start_locked(self) -> None:
         cluster = self.data_dir / "cluster"
@@ -214,7 +222,7 @@ class EmbeddedPostgres:
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
             process = ServerProcess(
                 [str(programs / "postgres"), "-D", path, "-p", str(self.port), *options],
-                name="PostgreSQL",
+                name=self.name,
                 log_path=self.log_path,
                 last_wish=signal.SIGINT,  # A fast shutdown: clean, and it waits for no client.
                 environment=_environment(),

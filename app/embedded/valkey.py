@@ -53,6 +53,8 @@ class EmbeddedValkey:
         port: On 127.0.0.1; a free one when None.
     """
 
+    name = "Valkey"
+
     def __init__(self, data_dir: Path, port: int | None = None) -> None:
         self.data_dir = data_dir
         self.port = port or 0
@@ -117,6 +119,12 @@ class EmbeddedValkey:
                 self._lock.release()
                 self._lock = None
 
+    def restart(self) -> Self:
+        """Start again where the address was, after the server has died; clients find it as before."""
+        self.stop()
+        self._wants_any_port = False
+        return self.start()
+
     @property
     def _pid_file(self) -> Path:
         return self.data_dir / "valkey.pid"
@@ -160,7 +168,7 @@ class EmbeddedValkey:
         )
         process = ServerProcess(
             [str(valkey_server()), str(configuration)],
-            name="Valkey",
+            name=self.name,
             log_path=self.log_path,
             cwd=self.data_dir,
         )

@@ -1,0 +1,99 @@
+"""`sluice demo`: the service, every sample in it, and a few questions to it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+from app.cli.demo_client import DemoClient, Hit
+from app.cli.demo_screen import IngestScreen, show_hits
+from app.cli.stack import Stack, StackOptions, StopRequested
+from app.cli.up import (
+    DataOption,
+    HostOption,
+    PortOption,
+    VerboseOption,
+    WorkersOption,
+    print_now,
+)
+from app.embedded import is_port_free
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+QUESTIONS = (
+    "How much does a motor boat pay for a passage?",
+    "What is done when the water reaches flood level?",
+    "Which grease is used for the paddle gear, and why?",
+)
+PORTS_TO_TRY = 20
+
+
+def demo(
+    *,
+    workers: WorkersOption,
+    data: DataOption = Path(".data"),
+    port: PortOption = 8000,
+    host: HostOption = "127.0.0.1",
+    verbose: VerboseOption = False,
+    exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the questions.")] = False,
+) -> None:
+    """Like `up`, with the samples in it and three questions."""
+    console = Console(highlight=False)
+    options = StackOptions(data=data, host=host, port=port, workers=workers, verbose=verbose)
+    options = replace(options, port=next_free_port(options))
+    try:
+        with Stack(options, print_now) as stack:
+            all_well = asyncio.run(show(options.url, console))
+            if not exit_after:
+                print_now(next_steps(options.url))
+                stack.wait()
+    except StopRequested:
+        print_now("Stopped.")
+        return
+    raise SystemExit(0 if all_well else 1)
+
+
+def next_free_port(options: StackOptions) -> int:
+    """The wished port, or the first free one after it; when there is none, starting will say so."""
+    for port in range(options.port, min(options.port + PORTS_TO_TRY, 65536)):
+        try:
+            if is_port_free(port, options.host):
+                return port
+        except OSError:
+            break  # No address of ours: starting will say that, too.
+    return options.port
+
+
+async def show(url: str, console: Console) -> bool:
+    """Ingest and search; whether everything went as it should."""
+    # A proxy of the environment is none for this machine.
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+        client = DemoClient(http)
+        files = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
+        console.print(f"\nIngesting {len(files)} files of {SAMPLES.name}/")
+        with IngestScreen(console, files) as screen:
+            documents = await asyncio.gather(*(client.ingest(path, screen.show) for path in files))
+        answers: list[list[Hit]] = []
+        for question in QUESTIONS:
+            hits = await client.search(question, top_k=3)
+            show_hits(console, question, hits)
+            answers.append(hits)
+    return all(document.is_completed for document in documents) and all(answers)
+
+
+def next_steps(url: str) -> str:
+    """What to try with one's own files."""
+    return f"""
+Now with files of your own, in another terminal:
+
+  curl -F file=@/path/to/a/document.pdf {url}/ingest
+  curl '{url}/documents/DOCUMENT_ID?wait=30'
+  curl -H 'Content-Type: application/json' -d '{{"query": "what you want to know"}}' {url}/search
+
+All calls: {url}/docs
+Ctrl-C stops everything; the documents stay, and the next start finds them."""

@@ -1,0 +1,39 @@
+"""`sluice test` and `sluice check`: what a change has to pass."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import typer
+
+CHECKS = {
+    "lint": ["ruff", "check", "."],
+    "format": ["ruff", "format", "--check", "."],
+    "types": ["mypy"],
+}
+COVERAGE = ["--cov", "--cov-branch", "--cov-report=term:skip-covered"]
+
+
+def test(context: typer.Context) -> None:
+    """Run pytest with branch coverage."""
+    command = [sys.executable, "-m", "pytest", *COVERAGE, *context.args]
+    raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603  # Ours, and no shell.
+
+
+def check() -> None:
+    """Run linter, formatter and type checker."""
+    results = [passes(name, [sys.executable, "-m", *command]) for name, command in CHECKS.items()]
+    raise SystemExit(0 if all(results) else 1)
+
+
+def passes(name: str, command: list[str]) -> bool:
+    """Run one check and tell its outcome in a line."""
+    begun = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # As above.
+    outcome = "ok" if done.returncode == 0 else "FAILED"
+    print(f"{name:8}{outcome:8}{time.monotonic() - begun:5.1f} s", flush=True)
+    if done.returncode != 0:
+        print(done.stdout + done.stderr, end="", flush=True)
+    return done.returncode == 0

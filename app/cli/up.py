@@ -1,0 +1,56 @@
+"""`sluice up`: the whole service on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
+
+DataOption = Annotated[Path, typer.Option(help="Everything that is kept lies in this folder.")]
+HostOption = Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets others in.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The API's port.")]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, max=64, default_factory=default_workers, help="Worker processes; one a core.")
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show the logs here, too.")]
+
+
+def up(
+    *,
+    workers: WorkersOption,
+    data: DataOption = Path(".data"),
+    port: PortOption = 8000,
+    host: HostOption = "127.0.0.1",
+    verbose: VerboseOption = False,
+) -> None:
+    """Start everything on this machine, until Ctrl-C.
+
+    DATABASE_URL and REDIS_URL, where set, name servers to use in place of the embedded ones.
+    """
+    options = StackOptions(data=data, host=host, port=port, workers=workers, verbose=verbose)
+    try:
+        with Stack(options, print_now) as stack:
+            print_now(ready_text(options))
+            stack.wait()
+    except StopRequested:
+        print_now("Stopped.")
+
+
+def ready_text(options: StackOptions) -> str:
+    """What to try first."""
+    return f"""
+Ready: {options.url} (the API: {options.url}/docs, the logs: {options.data / "logs"})
+
+  curl -F file=@samples/visitor-guide.pdf {options.url}/ingest
+  curl -H 'Content-Type: application/json' -d '{{"query": "how long is a passage through the lock?"}}' \\
+       {options.url}/search
+
+Ctrl-C stops everything."""
+
+
+def print_now(text: str) -> None:
+    """Also when the output is a file or a pipe."""
+    print(text, flush=True)
