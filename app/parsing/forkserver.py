@@ -26,7 +26,8 @@ from app.parsing.registry import preload
 from app.parsing.wire import COMMAND, FORK
 
 _PR_SET_PDEATHSIG = 1
-_MAX_STDERR_BYTES = 4_000
+_MAX_STDERR_BYTES = 64 * 1024
+_SHOWN_STDERR_CHARS = 1_000
 _STDERR = 2
 
 
@@ -182,8 +183,9 @@ def _file_in_memory() -> int:
 
 
 def _last_words(fd: int) -> str:
-    try:
-        size = os.fstat(fd).st_size
-        return os.pread(fd, _MAX_STDERR_BYTES, max(0, size - _MAX_STDERR_BYTES)).decode("utf-8", "replace")
-    finally:
-        os.close(fd)
+    """What a child wrote before it died; of much only beginning (of C libraries) and end (of tracebacks)."""
+    words = os.pread(fd, _MAX_STDERR_BYTES, 0).decode("utf-8", "replace")
+    os.close(fd)
+    if len(words) <= 2 * _SHOWN_STDERR_CHARS:
+        return words
+    return f"{words[:_SHOWN_STDERR_CHARS]} […] {words[-_SHOWN_STDERR_CHARS:]}"

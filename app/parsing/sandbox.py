@@ -285,6 +285,11 @@ class ParserPool:
         self._closed = True
         if self._server is not None:
             await self._server.stop()
+        for _ in range(self._idle.qsize()):
+            if (child := self._idle.get_nowait()) is not None:
+                child.connection.close()
+        for _ in range(self._processes):
+            self._idle.put_nowait(None)  # Whoever still waits for a turn gets one, and is sent away.
 
     async def _try_again(self, request: bytes) -> wire.Reply:
         """A child killed by somebody else, or with its fork server, is not the document's doing. Once."""
@@ -305,8 +310,10 @@ class ParserPool:
     async def _ready(self, slot: _Child | None) -> _Child:
         if self._closed:
             raise WorkerLost
-        if slot is not None and slot.usable:
-            return slot
+        if slot is not None:
+            if slot.usable:
+                return slot
+            slot.connection.close()  # It died while it was idle.
         return (await self._running_server()).fork()
 
     async def _ask(self, child: _Child, request: bytes) -> wire.Reply:
