@@ -15,14 +15,21 @@ from app.errors import StartupError
 
 cli = typer.Typer(
     name="sluice",
-    help="Sluice takes documents in at once and makes them searchable in the background.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 # The arguments of pytest are its own: none of them is looked at here, not even --help.
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@cli.callback()
+def list_commands(context: typer.Context) -> None:
+    """Sluice takes documents in at once and makes them searchable in the background."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
 
 cli.command()(up)
 cli.command()(down)

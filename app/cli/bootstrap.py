@@ -322,7 +322,7 @@ class Environment:
                 errno.EACCES: "the folder is not writable for this user",
                 errno.EPERM: "the folder is not writable for this user",
                 errno.ENOSPC: "there is no space left on the disk",
-            }.get(error.errno or 0, str(error))
+            }.get(error.errno or 0, error.strerror or str(error))
             raise SetupError(f"{self.folder} cannot be set up: {reason}.") from error
 
 

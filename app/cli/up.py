@@ -13,7 +13,14 @@ DataOption = Annotated[Path, typer.Option(help="Everything that is kept lies in 
 HostOption = Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets others in.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The API's port.")]
 WorkersOption = Annotated[
-    int, typer.Option(min=1, max=64, default_factory=default_workers, help="Worker processes; one a core.")
+    int,
+    typer.Option(
+        min=1,
+        max=64,
+        default_factory=default_workers,
+        show_default="one a core, at most 4",
+        help="Worker processes.",
+    ),
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show the logs here, too.")]
 

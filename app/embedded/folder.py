@@ -166,7 +166,7 @@ class FolderLock:
         return (int(pid) if pid.isdigit() else None), note
 
     def __enter__(self) -> Self:
-        return self.acquire()
+        return self if self._handle is not None else self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
