@@ -15,6 +15,7 @@ import pytest
 
 from app.core.config import Settings, get_settings
 from app.core.database import migrate
+from app.core.logging import configure_logging
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
 
 _open = ExitStack()
@@ -34,6 +35,7 @@ def pytest_sessionstart() -> None:
         "SWEEP_S": "0.5",
     }
     get_settings.cache_clear()
+    configure_logging("INFO", "json")
 
 
 def pytest_sessionfinish() -> None:

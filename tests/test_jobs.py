@@ -1,8 +1,9 @@
-"""The job, called directly: what it makes of a document, and of its failures (the plan's T3.2, T3.3 and T5.2)."""
+"""The job, called directly: what it makes of a document, and of its failures."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 from unittest.mock import AsyncMock, patch
 
@@ -19,6 +20,7 @@ from tests.support import emptied_database
 
 T = TypeVar("T")
 
+NEVER = datetime(2999, 1, 1, tzinfo=UTC)
 TEXT = "The upper gate opens at six in the morning. The lower gate opens when the chamber is full."
 
 
@@ -67,7 +69,7 @@ def test_a_pending_document_becomes_completed_with_chunks_and_embeddings() -> No
     chunks = run(Chunk.filter(document_id=document.id).order_by("ordinal"))
     assert len(chunks) == document.chunk_count == 1
     assert chunks[0].text == TEXT[chunks[0].char_start : chunks[0].char_end]
-    assert (chunks[0].embedding**2).sum() == pytest.approx(1, abs=0.01)
+    assert (chunks[0].embedding ** 2).sum() == pytest.approx(1, abs=0.01)
 
 
 def test_the_service_is_called_with_the_claimed_document_and_success_completes_it() -> None:
@@ -143,7 +145,7 @@ def test_a_message_for_a_document_that_is_not_due_does_nothing() -> None:
         service.return_value.ingest_document = AsyncMock(side_effect=EmbedderUnavailable("429"))
         with pytest.raises(EmbedderUnavailable):
             process_ingestion(str(document.id))
-        run(Document.filter(id=document.id).update(next_attempt_at="2999-01-01T00:00:00Z"))
+        run(Document.filter(id=document.id).update(next_attempt_at=NEVER))
         process_ingestion(str(document.id))
 
     assert service.return_value.ingest_document.await_count == 1

@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     BEAT_S: float = Field(default=10, ge=0.1, le=600)
     SWEEP_S: float = Field(default=5, ge=0.1, le=600)
     RETRY_BACKOFF_S: float = Field(default=10, ge=0.01, le=3600)
+    SHUTDOWN_GRACE_S: float = Field(default=10, ge=0, le=600)
 
     # Logs.
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -30,7 +30,13 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The other formatters print local variables, and those hold documents and settings.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     )
     # Dramatiq replaces sys.stderr in its worker processes before our modules are imported there.
     handler = logging.StreamHandler(sys.stderr)

@@ -24,9 +24,6 @@ from app.services.resources import WorkerResources, open_worker
 
 log = structlog.get_logger(__name__)
 
-#: How long a stopping process lets its documents finish before it hands them back.
-GRACE_S = 10
-
 PR_SET_PDEATHSIG = 1
 
 _resources: WorkerResources | None = None
@@ -71,7 +68,7 @@ class WorkerLifecycle(Middleware):
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         # Not waited for: Dramatiq goes on to stop its threads, and they end as their documents do.
-        asyncio.run_coroutine_threadsafe(worker_resources().leases.drain(GRACE_S), _loop().loop)
+        asyncio.run_coroutine_threadsafe(self._drain(), _loop().loop)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         _loop().run_coroutine(self._close())
@@ -83,6 +80,9 @@ class WorkerLifecycle(Middleware):
         sweeps = asyncio.create_task(self.reconciler.run(), name="reconciler")
         self._open_things.callback(sweeps.cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)
+
+    async def _drain(self) -> None:
+        await worker_resources().leases.drain(self.settings.SHUTDOWN_GRACE_S)
 
     async def _close(self) -> None:
         global _resources  # noqa: PLW0603

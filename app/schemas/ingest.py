@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import to_json
 
 from app.models.document import DocumentStatus
 
@@ -44,7 +45,7 @@ class IngestFields(BaseModel):
 
     @model_validator(mode="after")
     def _metadata_is_small_and_storable(self) -> Self:
-        written = self.__pydantic_serializer__.to_json(self.metadata)
+        written = to_json(self.metadata)
         if len(written) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata must be at most {MAX_METADATA_BYTES} bytes of JSON")
         if rb"\u0000" in written:

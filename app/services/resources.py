@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.chunking.chunker import Chunker
 from app.core.config import Settings
 from app.core.database import connect, database
-from app.embedding.factory import open_embedder
+from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
@@ -91,9 +91,32 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
 
 @asynccontextmanager
 async def _embedder(settings: Settings) -> AsyncIterator[Embedder]:
-    embedder = await open_embedder(settings)
+    embedder = await _open_embedder(settings)
     try:
         await VectorSpace.adopt(embedder.model, embedder.dimensions)
         yield embedder
     finally:
         await embedder.close()
+
+
+async def _open_embedder(settings: Settings) -> Embedder:
+    # Imported only where they are used: the one loads a model's runtime, the other an HTTP client.
+    if settings.EMBEDDER == "minilm":
+        from app.embedding.minilm import MiniLMEmbedder  # noqa: PLC0415
+
+        return await MiniLMEmbedder.open(
+            cache_dir=settings.MODEL_CACHE_DIR, threads=settings.EMBEDDER_THREADS
+        )
+    if settings.EMBEDDER == "openai":
+        from app.embedding.openai import OpenAIEmbedder  # noqa: PLC0415
+
+        return OpenAIEmbedder(
+            url=settings.EMBEDDER_URL,
+            model=settings.EMBEDDER_MODEL,
+            api_key=settings.EMBEDDER_API_KEY,
+            dimensions=settings.EMBEDDER_DIMENSIONS,
+            max_tokens=settings.EMBEDDER_MAX_TOKENS,
+            timeout_s=settings.EMBEDDER_TIMEOUT_S,
+            batch_size=settings.EMBEDDER_BATCH_SIZE,
+        )
+    return HashEmbedder()

@@ -1,0 +1,258 @@
+"""Documents and real worker processes, and what happens when something breaks between them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.core.config import Settings
+from app.core.database import database, migrate
+from app.core.queue import broker
+from app.jobs.ingestion_job import process_ingestion
+from app.models.chunk import Chunk
+from app.models.document import Document, NewDocument
+from tests.processes import EmbeddingService, WorkerProcess, eventually, worker_process
+
+T = TypeVar("T")
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+ONE_PROCESS = ("--processes", "1")
+
+
+@pytest.fixture
+def own_settings(settings: Settings, migrated: None) -> Iterator[Settings]:
+    """A database that no other test's workers look at; the queue is emptied."""
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(settings.DATABASE_URL)
+        await connection.execute(statement)
+        await connection.close()
+
+    base, _, _ = settings.DATABASE_URL.rpartition("/")
+    asyncio.run(run("DROP DATABASE IF EXISTS of_a_worker WITH (FORCE)"))
+    asyncio.run(run("CREATE DATABASE of_a_worker"))
+    broker.flush_all()
+    own = settings.model_copy(update={"DATABASE_URL": f"{base}/of_a_worker"})
+    asyncio.run(migrate(own))
+    yield own
+    broker.flush_all()
+
+
+@pytest.fixture
+def environment(own_settings: Settings) -> dict[str, str]:
+    return {"DATABASE_URL": own_settings.DATABASE_URL}
+
+
+@pytest.fixture
+def ask(own_settings: Settings) -> Callable[[Callable[[], Coroutine[None, None, T]]], T]:
+    """Runs a coroutine with the database open."""
+
+    def run(work: Callable[[], Coroutine[None, None, T]]) -> T:
+        async def opened() -> T:
+            async with database(own_settings):
+                return await work()
+
+        return asyncio.run(opened())
+
+    return run
+
+
+@pytest.fixture
+def service() -> Iterator[EmbeddingService]:
+    with EmbeddingService().serving() as service:
+        yield service
+
+
+def new(number: int = 0) -> NewDocument:
+    text = f"Gate {number} opens at six in the morning."
+    return NewDocument(
+        sha256=f"{number:064d}", size_bytes=len(text), media_type="text/plain", content=text.encode()
+    )
+
+
+async def accept(number: int = 0) -> UUID:
+    return (await Document.accept(new(number))).document_id
+
+
+def in_status(ask: Callable[..., T], document_id: UUID, *statuses: str) -> Callable[[], Document | None]:
+    async def look() -> Document | None:
+        document = await Document.get(id=document_id)
+        return document if document.status in statuses else None
+
+    return lambda: ask(look)  # type: ignore[return-value]
+
+
+def test_documents_that_are_sent_are_completed_with_their_chunks(environment, ask, tmp_path) -> None:
+    ids = [ask(lambda n=n: accept(n)) for n in range(20)]
+    with worker_process(environment, tmp_path / "log") as worker:
+        for document_id in ids:
+            process_ingestion.send(str(document_id))
+        eventually(lambda: ask(lambda: Document.filter(status="COMPLETED").count()) == len(ids))
+
+        assert ask(lambda: Chunk.all().count()) == len(ids)
+    assert "document_completed" in worker.log
+    assert "attempt_failed" not in worker.log
+
+
+def test_a_document_whose_message_was_never_sent_is_found(environment, ask, tmp_path) -> None:
+    async def accept_and_die() -> UUID:
+        document_id = await accept()
+        await Document.filter(id=document_id).update(send_at=LONG_AGO)
+        return document_id
+
+    document_id = ask(accept_and_die)
+    with worker_process(environment, tmp_path / "log", *ONE_PROCESS):
+        eventually(in_status(ask, document_id, "COMPLETED"))
+
+
+def test_a_transient_failure_is_retried_five_times_and_each_time_the_work_is_done_again(
+    environment, ask, service, tmp_path
+) -> None:
+    service.behave = lambda: 500
+    document_id = ask(accept)
+    with worker_process(
+        {**environment, **service.environment, "RETRY_BACKOFF_S": "0.05"}, tmp_path / "log", *ONE_PROCESS
+    ) as worker:
+        process_ingestion.send(str(document_id))
+        failed = eventually(in_status(ask, document_id, "FAILED"), within_s=150)
+
+    assert (failed.attempt, failed.failures) == (6, 6)
+    assert failed.error["code"] == "embedder_unavailable"
+    assert len(failed.processing_errors.splitlines()) == 6
+    assert worker.log.count("attempt_failed") == 6
+    assert len(service.requests) >= 6
+
+
+def test_a_service_that_recovers_is_no_failure_in_the_end(environment, ask, service, tmp_path) -> None:
+    answers = iter([500] * 4 + [200] * 100)
+    service.behave = lambda: next(answers)
+    document_id = ask(accept)
+    with worker_process(
+        {**environment, **service.environment, "RETRY_BACKOFF_S": "0.05"}, tmp_path / "log", *ONE_PROCESS
+    ):
+        process_ingestion.send(str(document_id))
+        completed = eventually(in_status(ask, document_id, "COMPLETED"), within_s=60)
+
+    assert completed.processing_errors is None
+
+
+def test_sigterm_hands_back_what_is_in_hand_without_counting_a_failure(
+    environment, ask, service, tmp_path
+) -> None:
+    blocked = threading.Event()
+
+    def block() -> int:
+        blocked.wait(60)
+        return 200
+
+    service.behave = block
+    document_id = ask(accept)
+    try:
+        with worker_process(
+            {**environment, **service.environment, "SHUTDOWN_GRACE_S": "0.2"}, tmp_path / "log", *ONE_PROCESS
+        ) as worker:
+            process_ingestion.send(str(document_id))
+            eventually(lambda: service.under_way)
+            assert worker.stop() == 0
+        document = ask(lambda: Document.get(id=document_id))
+        assert (document.status, document.failures, document.attempt) == ("PENDING", 0, 1)
+        assert "document_handed_back" in worker.log
+    finally:
+        blocked.set()
+
+    service.behave = lambda: 200
+    with worker_process({**environment, **service.environment}, tmp_path / "log2", *ONE_PROCESS):
+        again = eventually(in_status(ask, document_id, "COMPLETED"))
+    assert (again.attempt, again.failures) == (2, 0)
+
+
+def test_a_killed_workers_document_is_taken_over_once_its_lease_ran_out(
+    environment, ask, service, tmp_path
+) -> None:
+    blocked = threading.Event()
+
+    def block() -> int:
+        blocked.wait(60)
+        return 200
+
+    service.behave = block
+    document_id = ask(accept)
+    leases = {"LEASE_S": "2", "BEAT_S": "0.5"}
+    worker = WorkerProcess({**environment, **service.environment, **leases}, tmp_path / "log", *ONE_PROCESS)
+    try:
+        process_ingestion.send(str(worker.started() and document_id))
+        eventually(lambda: service.under_way)
+        below = worker.children()
+        worker.stop(signal.SIGKILL)
+        blocked.set()
+        # The master is dead; the worker process and its parsers must not live on without it.
+        eventually(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()])
+    finally:
+        blocked.set()
+        worker.stop()
+
+    service.behave = lambda: 200
+    with worker_process({**environment, **service.environment, **leases}, tmp_path / "log2", *ONE_PROCESS):
+        eventually(in_status(ask, document_id, "COMPLETED"))
+
+
+def test_several_documents_are_in_hand_at_once(environment, ask, service, tmp_path) -> None:
+    blocked = threading.Event()
+
+    def block() -> int:
+        blocked.wait(60)
+        return 200
+
+    service.behave = block
+    ids = [ask(lambda n=n: accept(n)) for n in range(8)]
+    try:
+        with worker_process({**environment, **service.environment}, tmp_path / "log", *ONE_PROCESS):
+            for document_id in ids:
+                process_ingestion.send(str(document_id))
+            eventually(lambda: ask(lambda: Document.filter(status="PROCESSING").count()) == 8)
+            blocked.set()
+            eventually(lambda: ask(lambda: Document.filter(status="COMPLETED").count()) == 8)
+    finally:
+        blocked.set()
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (
+            {"DATABASE_URL": "postgres://sluice@127.0.0.1:1/none"},
+            "The database at DATABASE_URL cannot be reached",
+        ),
+        ({"EMBEDDER_MODEL": "other", "EMBEDDER": "openai"}, "Set EMBEDDER and EMBEDDER_MODEL back"),
+        ({"BEAT_S": "soon"}, "BEAT_S"),
+    ],
+    ids=["database", "model", "setting"],
+)
+def test_a_worker_that_cannot_boot_ends_with_the_reason(
+    environment, ask, tmp_path, broken: dict[str, str], reason: str
+) -> None:
+    with worker_process(environment, tmp_path / "first", *ONE_PROCESS):
+        pass
+    worker = WorkerProcess({**environment, **broken}, tmp_path / "log", *ONE_PROCESS)
+    try:
+        assert worker.process.wait(40) != 0
+    finally:
+        worker.stop()
+    assert reason in worker.log
+
+
+def test_a_malformed_message_harms_nobody(environment, ask, settings: Settings, tmp_path) -> None:
+    document_id = ask(accept)
+    with worker_process(environment, tmp_path / "log", *ONE_PROCESS):
+        process_ingestion.send("not an id")
+        process_ingestion.send(str(document_id))
+        eventually(in_status(ask, document_id, "COMPLETED"))

@@ -1,0 +1,342 @@
+"""The HTTP surface, with a real database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from unittest.mock import patch
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.config import Settings
+from app.jobs.ingestion_job import process_ingestion
+from app.main import create_app
+from app.models.document import Document
+from app.models.document_content import DocumentContent
+from tests.support import emptied_database
+
+TEXT = "The upper gate opens at six in the morning."
+
+
+@pytest.fixture
+def limits() -> dict[str, int]:
+    """Settings that a test wants different."""
+    return {}
+
+
+@pytest.fixture
+async def app(settings: Settings, limits: dict[str, int], migrated: None) -> AsyncIterator[FastAPI]:
+    app = create_app(settings.model_copy(update=limits))
+    async with app.router.lifespan_context(app):
+        await emptied_database()
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://sluice") as client:
+        yield client
+
+
+async def test_a_posted_document_is_pending_in_the_database_and_its_job_enqueued(
+    client: httpx.AsyncClient,
+) -> None:
+    with patch.object(process_ingestion, "send") as send:
+        answer = await client.post("/ingest", json={"content": TEXT, "title": "Gates"})
+
+    assert answer.status_code == 201
+    assert answer.json().keys() == {"document_id", "status"}
+    assert answer.json()["status"] == "PENDING"
+    document_id = UUID(answer.json()["document_id"])
+    assert answer.headers["location"] == f"/documents/{document_id}"
+    document = await Document.get(id=document_id)
+    assert (document.status, document.title, document.attempt) == ("PENDING", "Gates", 0)
+    assert bytes((await DocumentContent.get(document_id=document_id)).content) == TEXT.encode()
+    send.assert_called_once_with(str(document_id))
+
+
+async def test_the_job_is_enqueued_after_the_row_is_committed(client: httpx.AsyncClient) -> None:
+    async def rows_seen_by_others() -> int:
+        return await Document.all().count()
+
+    counts: list[int] = []
+
+    async def ring(self: object, send: object, document_id: str) -> bool:
+        counts.append(await rows_seen_by_others())
+        return True
+
+    with patch("app.jobs.doorbell.Doorbell.ring", ring):
+        await client.post("/ingest", json={"text": TEXT})
+
+    assert counts == [1]
+
+
+async def test_a_file_is_taken_with_its_name_type_and_fields(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        answer = await client.post(
+            "/ingest",
+            files={"file": ("../../etc/gate\u202etimes.md", b"# Gates\n\nThe upper gate opens at six.")},
+            data={
+                "collection": "canal",
+                "external_id": "gates",
+                "metadata": json.dumps({"season": "summer"}),
+            },
+        )
+
+    assert answer.status_code == 201
+    document = (await client.get(answer.headers["location"])).json()
+    assert document["source_name"] == "gatetimes.md"
+    assert document["media_type"] == "text/markdown"
+    assert (document["collection"], document["external_id"]) == ("canal", "gates")
+    assert document["metadata"] == {"season": "summer"}
+    assert (document["status"], document["stage"], document["searchable"]) == ("PENDING", "queued", False)
+
+
+async def test_the_same_text_again_is_answered_with_its_id_and_sent_once(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send") as send:
+        first = await client.post("/ingest", json={"text": TEXT})
+        again = await client.post("/ingest", json={"content": TEXT})
+        elsewhere = await client.post("/ingest", json={"text": TEXT, "collection": "other"})
+
+    assert (first.status_code, again.status_code, elsewhere.status_code) == (201, 200, 201)
+    assert first.json() == again.json()
+    assert elsewhere.json()["document_id"] != first.json()["document_id"]
+    assert send.call_count == 2
+
+
+async def test_equal_bytes_under_two_external_ids_are_two_documents(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        one = await client.post("/ingest", json={"text": TEXT, "external_id": "one"})
+        two = await client.post("/ingest", json={"text": TEXT, "external_id": "two"})
+
+    assert (one.status_code, two.status_code) == (201, 201)
+    assert one.json()["document_id"] != two.json()["document_id"]
+
+
+async def test_other_content_under_a_known_external_id_is_its_next_version(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send") as send:
+        first = await client.post("/ingest", json={"text": TEXT, "external_id": "gates"})
+        second = await client.post(
+            "/ingest", json={"text": TEXT + " Sundays at seven.", "external_id": "gates"}
+        )
+
+    assert second.status_code == 201
+    assert first.json()["document_id"] == second.json()["document_id"]
+    assert send.call_count == 2
+    assert (await client.get(second.headers["location"])).json()["version"] == 2
+
+
+async def test_a_failed_document_posted_again_is_queued_again(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send") as send:
+        first = await client.post("/ingest", json={"text": TEXT})
+        await Document.cancel(UUID(first.json()["document_id"]))
+        again = await client.post("/ingest", json={"text": TEXT})
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert send.call_count == 2
+    document = (await client.get(first.headers["location"])).json()
+    assert (document["status"], document["error"], document["failures"]) == ("PENDING", None, 0)
+
+
+async def test_a_document_is_accepted_while_redis_refuses(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send", side_effect=ConnectionError("refused")):
+        answer = await client.post("/ingest", json={"text": TEXT})
+
+    assert answer.status_code == 201
+    assert await Document.filter(id=answer.json()["document_id"], status="PENDING").exists()
+
+
+@pytest.mark.parametrize("limits", [{"INLINE_CONTENT_BYTES": 64}])
+async def test_a_large_content_is_stored_as_a_file_and_removed_with_its_document(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    content = TEXT * 100
+    with patch.object(process_ingestion, "send"):
+        answer = await client.post("/ingest", files={"file": ("gates.txt", content.encode())})
+        again = await client.post("/ingest", files={"file": ("gates.txt", content.encode())})
+
+    assert (answer.status_code, again.status_code) == (201, 200)
+    document = await Document.get(id=answer.json()["document_id"])
+    assert document.content_key is not None
+    path = app.state.resources.store.path(document.content_key)
+    assert path.read_text() == content
+    assert [file for file in path.parents[1].rglob("*") if file.is_file()] == [path]
+
+    assert (await client.delete(answer.headers["location"])).status_code == 204
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("limits", [{"MAX_JSON_BYTES": 1000, "MAX_UPLOAD_BYTES": 1000}])
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        {"json": {"text": "x" * 1000}},
+        {"files": {"file": ("x.txt", b"x" * 1000)}},
+        {"content": (b"x" * 100 for _ in range(100)), "headers": {"content-type": "application/json"}},
+    ],
+    ids=["json", "multipart", "chunked"],
+)
+async def test_a_body_over_the_limit_is_refused(
+    client: httpx.AsyncClient, request_of: dict[str, object]
+) -> None:
+    if not isinstance(request_of.get("content", b""), bytes):
+        blocks = list(request_of["content"])  # type: ignore[call-overload]
+
+        async def chunked() -> AsyncIterator[bytes]:
+            for block in blocks:
+                yield block
+
+        request_of = {**request_of, "content": chunked()}
+    answer = await client.post("/ingest", **request_of)  # type: ignore[arg-type]
+
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "payload_too_large"
+    assert await Document.all().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("request_of", "status", "code"),
+    [
+        ({"json": {}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "content": "b"}}, 422, "invalid_request"),
+        ({"json": {"text": ""}}, 422, "invalid_request"),
+        ({"json": {"text": "  \n "}}, 422, "empty_file"),
+        ({"json": {"text": "a\x00b"}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "titel": "b"}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "metadata": {"k": "\x00"}}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "metadata": {"k": "v" * 20_000}}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "collection": ""}}, 422, "invalid_request"),
+        ({"json": ["text"]}, 422, "invalid_request"),
+        (
+            {"content": b'{"text": "\\ud800"}', "headers": {"content-type": "application/json"}},
+            422,
+            "invalid_request",
+        ),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "invalid_request"),
+        ({"content": b"\xff", "headers": {"content-type": "application/json"}}, 422, "invalid_request"),
+        ({"content": b"hello", "headers": {"content-type": "text/plain"}}, 415, "unsupported_body_type"),
+        ({"content": b""}, 415, "unsupported_body_type"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 422, "invalid_request"),
+        (
+            {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}},
+            422,
+            "invalid_request",
+        ),
+        ({"files": {"file": ("empty.txt", b"")}}, 422, "empty_file"),
+        ({"files": {"attachment": ("a.txt", b"a")}}, 422, "invalid_request"),
+        ({"files": {"file": ("a.txt", b"a")}, "data": {"metadata": "{"}}, 422, "invalid_request"),
+        ({"files": {"file": ("a.txt", b"a")}, "data": {"colour": "red"}}, 422, "invalid_request"),
+        (
+            {"files": [("file", ("a.txt", b"a")), ("file", ("b.txt", b"b"))]},
+            422,
+            "invalid_request",
+        ),
+    ],
+)
+async def test_a_bad_request_is_refused_with_a_code_and_leaves_nothing(
+    client: httpx.AsyncClient, request_of: dict[str, object], status: int, code: str
+) -> None:
+    answer = await client.post("/ingest", **request_of)  # type: ignore[arg-type]
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json().keys() >= {"type", "title", "status", "detail", "retryable", "hint"}
+    assert await Document.all().count() == 0
+
+
+async def test_an_invalid_field_is_pointed_at(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/ingest", json={"text": "a", "title": 7})
+
+    assert answer.json()["errors"] == [{"pointer": "/title", "detail": "Input should be a valid string"}]
+
+
+async def test_an_unknown_document_is_a_404_and_a_malformed_id_a_422(client: httpx.AsyncClient) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await client.request(method, "/documents/0199c0de-7a11-7c4e-8a55-0242ac120002")
+        assert (answer.status_code, answer.json()["code"]) == (404, "document_not_found")
+        answer = await client.request(method, "/documents/seven")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_an_unknown_path_is_a_problem_too(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/nowhere")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_waiting_ends_when_the_document_is_final(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        location = (await client.post("/ingest", json={"text": TEXT})).headers["location"]
+    assert (await client.get(location, params={"wait": 0.05})).json()["status"] == "PENDING"
+
+    await Document.cancel(UUID(location.rpartition("/")[2]))
+
+    document = (await client.get(location, params={"wait": 30})).json()
+    assert (document["status"], document["error"]["code"]) == ("FAILED", "cancelled")
+
+
+async def test_pages_lead_through_all_documents_once_while_new_ones_arrive(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        for number in range(7):
+            await client.post("/ingest", json={"text": f"{TEXT} {number}", "title": str(number)})
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = (
+                await client.get("/documents", params={"limit": 3} | ({"cursor": cursor} if cursor else {}))
+            ).json()
+            seen += [document["title"] for document in page["documents"]]
+            await client.post("/ingest", json={"text": f"{TEXT} new {len(seen)}", "title": "new"})
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+
+    assert seen == ["6", "5", "4", "3", "2", "1", "0"]
+
+
+async def test_documents_are_listed_by_status_and_collection(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        kept = (await client.post("/ingest", json={"text": "kept", "collection": "a"})).json()["document_id"]
+        gone = (await client.post("/ingest", json={"text": "gone", "collection": "a"})).json()["document_id"]
+        await client.post("/ingest", json={"text": "kept", "collection": "b"})
+    await Document.cancel(UUID(gone))
+
+    async def listed(**params: str) -> list[str]:
+        answer = await client.get("/documents", params=params)
+        return [document["document_id"] for document in answer.json()["documents"]]
+
+    assert await listed(status="FAILED") == [gone]
+    assert await listed(status="PENDING", collection="a") == [kept]
+    assert len(await listed()) == 3
+    assert await listed(collection="none") == []
+
+
+@pytest.mark.parametrize("params", [{"cursor": "x"}, {"cursor": "AAAA"}, {"status": "DONE"}, {"limit": "0"}])
+async def test_a_bad_page_is_refused(client: httpx.AsyncClient, params: dict[str, str]) -> None:
+    answer = await client.get("/documents", params=params)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_an_empty_database_answers_searches_with_nothing(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/search", json={"query": "gates"})
+
+    assert (answer.status_code, answer.json()) == (200, {"hits": []})
+
+
+async def test_the_openapi_document_names_both_bodies_and_the_problems(client: httpx.AsyncClient) -> None:
+    ingest = (await client.get("/openapi.json")).json()["paths"]["/ingest"]["post"]
+
+    assert ingest["requestBody"]["content"].keys() == {"application/json", "multipart/form-data"}
+    assert ingest["requestBody"]["content"]["application/json"]["example"]["text"]
+    assert ingest["responses"].keys() >= {"200", "201", "413", "415", "422", "503", "507"}
+
+
+async def test_it_is_alive_and_ready(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/healthz")).json() == {"status": "ok"}
+    assert (await client.get("/readyz")).json() == {"status": "ok"}
