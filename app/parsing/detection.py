@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import filetype  # type: ignore[import-untyped]
@@ -141,7 +142,7 @@ def _zip_by_members(path: Path) -> str:
         try:
             mimetype = read_member(archive, "mimetype")
             content_types = read_member(archive, "[Content_Types].xml")
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
             raise CorruptFile("The file is damaged: its zip container cannot be unpacked.") from error
     if mimetype is not None:
         kind = mimetype[:200].decode("latin-1").strip()

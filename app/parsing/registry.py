@@ -61,21 +61,29 @@ def parse(path: Path, *, name: str | None, max_text_chars: int, hint: str | None
         MemoryError: A limit of this process was met.
         OSError: The file cannot be opened.
     """
-    if path.stat().st_size == 0:
-        raise EmptyFile
-    media_type = detect_file(path, name, hint=hint)
+    with path.open(
+        "rb"
+    ) as file:  # From here on an OSError is a library's way to say that it cannot read this.
+        if not file.read(1):
+            raise EmptyFile
     builder = TextBuilder(max_text_chars)
+    media_type = types.BINARY
     try:
+        media_type = detect_file(path, name, hint=hint)
         parser_for(media_type)(path, builder)
-    except (ServiceError, MemoryError):
+    except (ServiceError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except RecursionError as error:
-        raise CorruptFile(f"The {label(media_type)} is nested too deeply.") from error
-    except Exception as error:
-        if any(words in str(error).lower() for words in _MEMORY_WORDS):
-            raise MemoryError from error
-        raise CorruptFile(f"The {label(media_type)} is damaged or incomplete and cannot be read.") from error
+    except BaseException as error:  # Panics of libraries in Rust are no `Exception`.
+        raise _translated(error, media_type) from error
     return builder.build(media_type)
+
+
+def _translated(error: BaseException, media_type: str) -> Exception:
+    if any(words in str(error).lower() for words in _MEMORY_WORDS):
+        return MemoryError()
+    if isinstance(error, RecursionError):
+        return CorruptFile(f"The {label(media_type)} is nested too deeply.")
+    return CorruptFile(f"The {label(media_type)} is damaged or incomplete and cannot be read.")
 
 
 def parser_for(media_type: str) -> Parser:

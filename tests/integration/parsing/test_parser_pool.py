@@ -49,8 +49,8 @@ def text_file(tmp_path: Path) -> Path:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)  # Not a guess at how long it takes: only how often we look.
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # How often we look: /proc has no events.
 
 
 def stat_of(pid: int) -> list[str]:
@@ -59,6 +59,10 @@ def stat_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def lines_of(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
 
 
 def is_running(pid: int) -> bool:
@@ -210,7 +214,7 @@ async def test_a_json_bomb_is_out_of_memory_and_the_next_file_is_read(
 
 async def test_children_run_within_limits_of_the_kernel(pool: ParserPool, text_file: Path) -> None:
     await pool.parse(text_file)
-    limits = Path(f"/proc/{await only_child(pool)}/limits").read_text().splitlines()
+    limits = lines_of(f"/proc/{await only_child(pool)}/limits")
     table = {line[:25].strip(): line[25:].split() for line in limits}
     assert table["Max core file size"][0] == "0"
     assert table["Max cpu time"][0].isdecimal()
@@ -261,7 +265,7 @@ async def test_a_lost_fork_server_is_made_good(pool: ParserPool, text_file: Path
 async def test_a_cancelled_parse_kills_its_child(pool: ParserPool, text_file: Path) -> None:
     pid = await stopped_child(pool)
     parsing = asyncio.create_task(pool.parse(text_file))
-    await until(lambda: pool._idle.empty())
+    await until(pool._idle.empty)
     parsing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await parsing
@@ -272,7 +276,7 @@ async def test_a_cancelled_parse_kills_its_child(pool: ParserPool, text_file: Pa
 async def test_a_parse_cancelled_while_it_waits_costs_no_child(pool: ParserPool, text_file: Path) -> None:
     pid = await stopped_child(pool)
     first, second = (asyncio.create_task(pool.parse(text_file)) for _ in range(2))
-    await until(lambda: pool._idle.empty())
+    await until(pool._idle.empty)
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
@@ -297,7 +301,7 @@ async def test_closing_ends_every_process_and_every_parse(text_file: Path) -> No
     async with ParserPool(processes=1) as pool:
         family = [server_of(pool), await stopped_child(pool)]
         parsing = [asyncio.create_task(pool.parse(text_file)) for _ in range(3)]
-        await until(lambda: pool._idle.empty())
+        await until(pool._idle.empty)
     assert not any(map(is_running, family))
     assert [type(result) for result in await asyncio.gather(*parsing, return_exceptions=True)] == [
         WorkerLost

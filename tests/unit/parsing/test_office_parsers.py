@@ -89,7 +89,8 @@ def test_text_boxes_are_read_once(read: Read) -> None:
     file.element.body.insert(
         0,
         parse_xml(
-            f"<w:p {W} {mc}><w:r><w:t>before</w:t><mc:AlternateContent><mc:Choice Requires='wps'>{box}</mc:Choice>"
+            f"<w:p {W} {mc}><w:r><w:t>before</w:t><mc:AlternateContent>"
+            f"<mc:Choice Requires='wps'>{box}</mc:Choice>"
             f"<mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r></w:p>"
         ),
     )
@@ -140,7 +141,7 @@ def test_a_word_file_without_words_has_no_text(read: Read) -> None:
 
 @pytest.mark.parametrize("content", [b"<broken", b"<a/>", b""])
 def test_a_word_file_with_a_broken_body_is_corrupt(read: Read, content: bytes) -> None:
-    with pytest.raises(CorruptFile, match="Word file|damaged"):
+    with pytest.raises(CorruptFile, match=r"Word file|damaged"):
         read(changed(saved(docx.Document()), {"word/document.xml": lambda _: content}))
 
 

@@ -18,7 +18,7 @@ def pdf(
     annotations: Sequence[str] = (),
     trailer: str = "",
 ) -> bytes:
-    """A small PDF: lines of text per page, outline entries (title, page index), raw annotations of page one."""
+    """A small PDF: lines of text per page, outline as (title, page index), raw annotations of page one."""
     objects: dict[int, str] = {3: "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"}
     notes = list(range(100, 100 + len(annotations)))
     objects.update(zip(notes, annotations, strict=True))
