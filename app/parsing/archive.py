@@ -58,6 +58,8 @@ def _check_declared_sizes(archive: zipfile.ZipFile, size_bytes: int) -> None:
         raise CorruptFile("The file would unpack to more than can be read: it looks like a zip bomb.")
     if unpacked > _SUSPICIOUS_BYTES and unpacked > _SUSPICIOUS_RATIO * size_bytes:
         raise CorruptFile("The file unpacks to hundreds of times its size: it looks like a zip bomb.")
+    if any(member.compress_size > size_bytes for member in members):
+        raise CorruptFile("The file is cut off or damaged: a part is longer than the whole.")
     if any(member.flag_bits & _ENCRYPTED_FLAG for member in members):
         raise EncryptedFile
 

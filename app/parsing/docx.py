@@ -8,7 +8,7 @@ from pathlib import Path
 from app.errors import CorruptFile
 from app.parsing.archive import Element, open_archive
 from app.parsing.ooxml import FALLBACK, Package
-from app.parsing.text_builder import TextBuilder
+from app.parsing.text_builder import TextBuilder, one_line
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _PARAGRAPH, _TABLE, _ROW, _CELL = _W + "p", _W + "tbl", _W + "tr", _W + "tc"
@@ -72,7 +72,7 @@ def _append_notes(notes: Element | None, tag: str, builder: TextBuilder) -> None
         return
     for note in notes.iter(_W + tag):
         if note.get(_W + "type") not in _SEPARATOR_NOTES:
-            builder.paragraph(" ".join(_inline(note)))
+            builder.paragraph(one_line("".join(_inline(note))))
 
 
 class _Writer:

@@ -39,6 +39,8 @@ from app.parsing.forkserver import main
 from app.parsing.wire import Limits
 main(control_fd, parent_pid, Limits(**limits))
 """
+# The rest may hold passwords, and is no business of a process that reads hostile files.
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "COVERAGE_PROCESS_START")
 _START_TIMEOUT_S = 60
 _DEATH_NEWS_TIMEOUT_S = 2
 _STOP_TIMEOUT_S = 5
@@ -121,6 +123,7 @@ class _ForkServer:
                 [sys.executable, "-I", "-c", _BOOTSTRAP, arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
                 pass_fds=[theirs.fileno()],
             )
         control.setblocking(False)

@@ -222,6 +222,12 @@ async def test_children_run_within_limits_of_the_kernel(pool: ParserPool, text_f
     assert int(table["Max file size"][0]) <= 64 * 1024
 
 
+async def test_children_do_not_see_the_passwords_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://secret")
+    async with ParserPool(processes=1) as pool:
+        assert "DATABASE_URL" not in lines_of(f"/proc/{await only_child(pool)}/environ")[0]
+
+
 # --- Deaths ------------------------------------------------------------------------------------------------
 
 

@@ -134,6 +134,22 @@ def test_word_files_with_macros_and_strict_ones_are_read_too(read: Read) -> None
         assert [heading.title for heading in read(data).headings] == ["Head"]
 
 
+def test_footnotes_follow_the_body(read: Read) -> None:
+    from docx.opc.constants import RELATIONSHIP_TYPE
+    from docx.opc.packuri import PackURI
+    from docx.opc.part import Part
+
+    file = docx.Document()
+    file.add_paragraph("body")
+    notes = (
+        f'<w:footnotes {W}><w:footnote w:type="separator"><w:p><w:r><w:t>---</w:t></w:r></w:p></w:footnote>'
+        "<w:footnote><w:p><w:r><w:t>a</w:t></w:r></w:p><w:p><w:r><w:t>note</w:t></w:r></w:p></w:footnote></w:footnotes>"
+    )
+    part = Part(PackURI("/word/footnotes.xml"), "application/xml", notes.encode(), file.part.package)
+    file.part.relate_to(part, RELATIONSHIP_TYPE.FOOTNOTES)
+    assert read(saved(file)).text == "body\n\na note"
+
+
 def test_a_word_file_without_words_has_no_text(read: Read) -> None:
     with pytest.raises(NoText):
         read(saved(docx.Document()))
@@ -256,6 +272,21 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(read: Read, xlsx: bytes) -> 
         true_size = file.getinfo(name.decode()).file_size.to_bytes(4, "little")
     with pytest.raises(CorruptFile):
         read(xlsx.replace(true_size, (1).to_bytes(4, "little")))
+
+
+def test_a_member_that_claims_to_be_longer_than_the_file_is_refused(read: Read) -> None:
+    data = odt("<text:p>x</text:p>")
+    entry = data.index(b"PK\x01\x02")
+    lie = data[: entry + 20] + (4_000_000_000).to_bytes(4, "little") + data[entry + 24 :]
+    with pytest.raises(CorruptFile, match="longer than the whole"):
+        read(lie)
+
+
+def test_a_container_with_encrypted_members_is_told_as_such(read: Read) -> None:
+    data = odt("<text:p>x</text:p>")
+    entry = data.index(b"PK\x01\x02")
+    with pytest.raises(EncryptedFile):
+        read(data[: entry + 8] + b"\x01" + data[entry + 9 :])
 
 
 def test_every_cut_of_a_container_is_corrupt(read: Read, xlsx: bytes) -> None:

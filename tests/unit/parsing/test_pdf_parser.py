@@ -142,6 +142,14 @@ def test_a_sentence_that_ends_early_ends_its_paragraph(read: Read) -> None:
     assert document.text == f"{full}\n{full}\nit ends here.\n\n{full}\n{full}"
 
 
+def test_a_damaged_page_costs_that_page_and_is_told(read: Read) -> None:
+    data = pdf([["one"], ["two"], ["three"]])
+    document = read(data.replace(b"12 0 obj\n<< /Type /Page ", b"12 0 obj\n<< /Type /Pagx "))
+    assert document.text == "one\n\nthree"
+    assert [page.number for page in document.pages] == [1, 3]
+    assert document.warnings == ("Damaged and left out: page 2.",)
+
+
 @pytest.mark.parametrize("title", ["untitled", "Microsoft Word - report.doc", "thesis.dvi"])
 def test_titles_that_programs_made_up_are_no_titles(read: Read, title: str) -> None:
     assert read(pdf([["x"]], title=title)).title is None

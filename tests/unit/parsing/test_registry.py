@@ -11,10 +11,10 @@ from app.parsing.text_builder import TextBuilder
 
 
 @pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Exception], None]:
+def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[BaseException], None]:
     """Parse a file with a parser that raises the given error."""
 
-    def fails(error: Exception) -> None:
+    def fails(error: BaseException) -> None:
         def parser(path: Path, builder: TextBuilder) -> None:
             raise error
 
@@ -26,11 +26,15 @@ def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Exceptio
     return fails
 
 
+class Panic(BaseException):
+    """As pyo3 raises it: no `Exception`, so that Python code does not swallow it by accident."""
+
+
 @pytest.mark.parametrize(
-    "error", [KeyError("/secret-path"), ValueError("x"), OSError(5, "I/O", "/secret-path")]
+    "error", [KeyError("/secret-path"), ValueError("x"), OSError(5, "I/O", "/secret-path"), Panic("unwrap")]
 )
 def test_foreign_errors_become_corrupt_file_without_their_words(
-    fails: Callable[[Exception], None], error: Exception
+    fails: Callable[[BaseException], None], error: BaseException
 ) -> None:
     with pytest.raises(CorruptFile) as caught:
         fails(error)
