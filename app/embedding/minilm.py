@@ -1,0 +1,120 @@
+"""all-MiniLM-L6-v2, here in the process: offline, without torch."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import ctranslate2
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from app.embedding.batching import Batcher, Ids
+from app.embedding.minilm_files import converted_model, package_files
+from app.embedding.protocol import TextKind
+
+#: The model was trained on at most 256 tokens, two of which are [CLS] and [SEP].
+SPECIAL_TOKENS = 2
+MAX_TOKENS = 256 - SPECIAL_TOKENS
+
+
+class MiniLMEmbedder:
+    """The model that sentence-transformers publishes, run by CTranslate2; on a GPU where there is one.
+
+    Made by `open`. Calls of `embed` that run at once share the model's batches.
+
+    Source:
+        The model card of sentence-transformers/all-MiniLM-L6-v2: mean over all tokens, then length 1.
+    """
+
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    dimensions = 384
+    max_tokens = MAX_TOKENS
+
+    def __init__(self, tokenizer: Tokenizer, encoder: Any) -> None:
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._batcher = Batcher(self._run, self.dimensions)
+
+    @classmethod
+    async def open(cls, *, cache_dir: Path, threads: int = 1, compute_type: str = "int8") -> Self:
+        """Load the model, off the event loop; converted into `cache_dir` on the first start.
+
+        Args:
+            threads: CPU threads for a batch.
+            compute_type: `int8` (a quarter of the size, faster), or `float32`.
+
+        Raises:
+            ModelMissing: Its package is not installed.
+            StartupError: The cache cannot be written.
+        """
+        return await asyncio.to_thread(cls._load, cache_dir, threads, compute_type)
+
+    @classmethod
+    def _load(cls, cache_dir: Path, threads: int, compute_type: str) -> Self:
+        files = package_files()
+        tokenizer = Tokenizer.from_file(str(files / "tokenizer.json"))
+        # The published file cuts to 128 tokens and pads to as many.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        model = converted_model(files, cache_dir=cache_dir, compute_type=compute_type)
+        try:
+            encoder = _encoder(model, threads, compute_type)
+        except RuntimeError:
+            # The folder is whole, as far as its stamp tells, but its files are damaged: make it anew, once.
+            shutil.rmtree(model)
+            model = converted_model(files, cache_dir=cache_dir, compute_type=compute_type)
+            encoder = _encoder(model, threads, compute_type)
+        return cls(tokenizer, encoder)
+
+    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """See `Embedder.token_offsets`."""
+        offsets: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return offsets
+
+    async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
+        """See `Embedder.embed`. Questions go before passages."""
+        if not texts:
+            return np.empty((0, self.dimensions), np.float32)
+        ids = await asyncio.to_thread(self._ids, texts)
+        submitted = self._batcher.submit(ids, is_urgent=kind is TextKind.QUERY)
+        return await asyncio.wrap_future(submitted)
+
+    async def close(self) -> None:
+        """Let go of the thread; what is not embedded yet fails."""
+        await asyncio.to_thread(self._batcher.close)
+
+    def _ids(self, texts: Sequence[str]) -> list[Ids]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=True)
+        return [_cut(encoding.ids) for encoding in encodings]
+
+    def _run(self, texts: list[Ids]) -> NDArray[np.float32]:
+        output = self._encoder.forward_batch(texts)
+        hidden = np.asarray(output.last_hidden_state.to_device(ctranslate2.Device.cpu), np.float32)
+        lengths = np.array([len(ids) for ids in texts])
+        is_token = np.arange(hidden.shape[1]) < lengths[:, None]
+        # The sum over the tokens points where their mean does, and only the direction is kept.
+        sums = np.einsum("nth,nt->nh", hidden, is_token.astype(np.float32))
+        vectors: NDArray[np.float32] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        return vectors
+
+
+def _encoder(model: Path, threads: int, compute_type: str) -> Any:
+    has_gpu = ctranslate2.get_cuda_device_count() > 0
+    return ctranslate2.Encoder(
+        str(model),
+        device="cuda" if has_gpu else "cpu",
+        compute_type=compute_type,
+        inter_threads=1,
+        intra_threads=threads,
+    )
+
+
+def _cut(ids: Ids) -> Ids:
+    """At most what the model takes, with [SEP] still at the end."""
+    limit = MAX_TOKENS + SPECIAL_TOKENS
+    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

