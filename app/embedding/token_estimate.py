@@ -5,8 +5,8 @@ is refused and fails the document, what is too short costs a few more passages: 
 
 The rule, after how byte-pair encoders such as cl100k_base cut a text before they merge within the pieces:
 
-- up to four letters a-z, the first of them may be a capital: one token (an English word has 1.3 on average,
-  and 1.7 here);
+- the first four letters of a word, then every three more: one token each, the first letter in either case
+  (vocabularies know the beginnings of words best, and few words of any language but English in whole);
 - up to two other capitals: one token, because words in capitals are rare in the vocabularies;
 - up to three digits: one token;
 - every character of 24 or more ASCII letters and digits in a row: one token, because such a run is base64, a
@@ -27,7 +27,7 @@ from itertools import islice
 # No alternative looks further than 24 characters, so the time grows with the length of the text and no faster.
 TOKEN = re.compile(
     r"(?=[A-Za-z0-9]{24})[A-Za-z0-9]"
-    r"|[a-z]{1,4}|[A-Z][a-z]{1,3}|[A-Z]{1,2}"
+    r"|(?<![^\W_])[A-Za-z][a-z]{1,3}|[A-Z]{1,2}(?![a-z])|[A-Za-z][a-z]{0,2}"
     r"|[0-9]{1,3}"
     r"|[^\sA-Za-z0-9]"
     r"|[\r\n]{1,4}"
