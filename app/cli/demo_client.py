@@ -68,7 +68,6 @@ class DemoClient:
             ingest = replace(
                 ingest, status=answer["status"], was_known=response.status_code == httpx.codes.OK
             )
-            show(ingest)
             ingest = await self._follow(ingest, str(answer["document_id"]), begun=begun, show=show)
         show(ingest)
         return ingest

@@ -91,7 +91,7 @@ def show_hits(console: Console, question: str, hits: Sequence[Hit]) -> None:
         console.print("  Nothing was found.")
     if not console.is_terminal:
         for hit in hits:
-            text = f"  {hit.score:.3f}  {place_of(hit)}: {snippet_of(hit)}"
+            text = f"  {hit.score:.3f}  {place_of(hit)}: {snippet_of(hit, question)}"
             console.print(text, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
@@ -99,7 +99,7 @@ def show_hits(console: Console, question: str, hits: Sequence[Hit]) -> None:
     table.add_column(no_wrap=True, style="green")
     table.add_column(overflow="fold")
     for hit in hits:
-        table.add_row(f"{hit.score:.3f}", place_of(hit), Text(snippet_of(hit)))
+        table.add_row(f"{hit.score:.3f}", place_of(hit), Text(snippet_of(hit, question)))
     console.print(table)
 
 
@@ -108,7 +108,22 @@ def place_of(hit: Hit) -> str:
     return f"{hit.source}, page {hit.page}" if hit.page else hit.source
 
 
-def snippet_of(hit: Hit) -> str:
-    """The beginning of a passage in one line, without what would steer a terminal."""
+def snippet_of(hit: Hit, question: str) -> str:
+    """The part of a passage with most of the question's words, in one line that steers no terminal."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in hit.text).split())
-    return flat if len(flat) <= SNIPPET_CHARS else re.sub(r"\s\S*$", " …", flat[:SNIPPET_CHARS])
+    if len(flat) <= SNIPPET_CHARS:
+        return flat
+    wanted = words_of(question)
+    begins = [0, *(match.end() for match in re.finditer(r"[.!?:;] ", flat))]
+    found = {begin: len(wanted & words_of(flat[begin : begin + SNIPPET_CHARS])) for begin in begins}
+    best = max(found.values())
+    # Of equals the last one begins right at the first of the words.
+    begin = max(begin for begin in begins if found[begin] == best) if best else 0
+    cut = flat[begin : begin + SNIPPET_CHARS]
+    end = cut if begin + SNIPPET_CHARS >= len(flat) else re.sub(r"\s\S*$", " …", cut)
+    return f"… {end}" if begin else end
+
+
+def words_of(text: str) -> set[str]:
+    """Words that mean something, roughly: their first five letters, so that forms of one word meet."""
+    return {word[:5] for word in re.findall(r"\w{4,}", text.lower())}

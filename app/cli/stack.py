@@ -77,7 +77,9 @@ class Program:
             self._command,
             name=self.name,
             log_path=self.log_path,
-            last_wish=signal.SIGTERM,
+            # Not SIGTERM: the kernel may send the wish more than once, and Dramatiq hangs on a second SIGTERM.
+            # When we die like that the servers go, too, so there is nothing that could be finished.
+            last_wish=signal.SIGKILL,
             environment=self.environment,
         )
         return self

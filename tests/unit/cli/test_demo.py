@@ -146,8 +146,17 @@ def test_on_the_terminal_there_is_a_table(file: Path) -> None:
 
 
 def test_a_snippet_ends_at_a_word() -> None:
-    assert snippet_of(Hit("word " * 100, 0, "", None)).endswith("word …")
-    assert snippet_of(Hit("short\n text", 0, "", None)) == "short text"
+    assert snippet_of(Hit("word " * 100, 0, "", None), "").endswith("word …")
+    assert snippet_of(Hit("short\n text", 0, "", None), "") == "short text"
+
+
+def test_a_snippet_begins_where_the_question_is_answered() -> None:
+    text = (
+        "It was a fine day. " * 20 + "The pinions are greased with mutton tallow. " + "Then it rained. " * 20
+    )
+    snippet = snippet_of(Hit(text, 0, "", None), "Which grease is used for the pinion?")
+    assert snippet.startswith("… The pinions are greased with mutton tallow.")
+    assert snippet.endswith(" …")
 
 
 def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
