@@ -71,13 +71,15 @@ class _Setback(Exception):
 class OpenAIEmbedder:
     """Maps texts to vectors by HTTP. One instance per process, because it bounds the requests under way.
 
-    A request that fails in a passing way (no connection, no answer in time, an answer that breaks off or is no
-    embedding at all, 408, 409, 425, 429, 5xx) is tried again a few times within the call, as Retry-After says or
-    after a growing pause. What takes longer than that is `EmbedderUnavailable`: then the document waits, and not
-    a worker's slot. So are 401, 402, 403 and 407, at once: a wrong key or an empty account is a fault of the
-    set-up, which its owner can mend while the documents wait; refusing would fail each document of an import
-    within seconds, to be sent again one by one. Every other 4xx is `EmbedderRefused`, as is a redirect, which
-    means a wrong URL, and an answer whose vectors are unusable.
+    A request that fails in a passing way (no connection, no answer in time, an answer that breaks off or is
+    no embedding at all, 408, 409, 425, 429, 5xx) is tried again a few times within the call, as Retry-After
+    says or after a growing pause. What takes longer than that is `EmbedderUnavailable`: then the document
+    waits, and not a worker's slot.
+
+    So are 401, 402, 403 and 407, at once: a wrong key or an empty account is a fault of the set-up, which its
+    owner can mend while the documents wait. Refusing would fail each document of an import within seconds, to
+    be sent again one by one. Every other 4xx is `EmbedderRefused`, as is a redirect, which means a wrong URL,
+    and an answer whose vectors are unusable.
 
     Args of the constructor:
         url: Up to and including `/v1`.
@@ -91,7 +93,8 @@ class OpenAIEmbedder:
             300,000, and the estimate may be a third of the truth in scripts that a vocabulary hardly knows.
         parallel_requests: Requests under way at most.
         tries: Of one request.
-        backoff_s: The pause before the second try, doubled for each further one; half or more of it at random.
+        backoff_s: The pause before the second try, doubled for each further one; shortened by up to half,
+            at random.
         max_wait_s: A longer Retry-After is not waited for here.
         patience_s: For all tries of one request, unless `timeout_s` is longer.
     """
@@ -189,7 +192,7 @@ class OpenAIEmbedder:
                         raise EmbedderUnavailable(
                             setback.reason, retry_after_s=setback.retry_after_s
                         ) from setback.__cause__
-                    log.info("embedding_retried", reason=setback.reason, pause_s=round(pause_s, 2))
+                    log.warning("embedding_retried", reason=setback.reason, pause_s=round(pause_s, 2))
                 await asyncio.sleep(pause_s)
         raise AssertionError("tries is at least 1")
 
@@ -197,7 +200,7 @@ class OpenAIEmbedder:
         """How long to wait before the next try; None when that is too long for us."""
         # Requests that failed together must not come back together.
         jitter = random.uniform(0.5, 1)  # noqa: S311 - Nothing is secret about it.
-        backoff_s = self._backoff_s * 2 ** (tried - 1) * jitter
+        backoff_s = self._backoff_s * 2.0 ** (tried - 1) * jitter
         if setback.retry_after_s is None:
             return backoff_s
         return None if setback.retry_after_s > self._max_wait_s else setback.retry_after_s + backoff_s
@@ -243,7 +246,7 @@ class OpenAIEmbedder:
                 limits=httpx.Limits(
                     max_connections=self._parallel_requests, max_keepalive_connections=self._parallel_requests
                 ),
-                # HTTPS_PROXY and SSL_CERT_FILE are how companies reach the outside; no proxy reaches our inside.
+                # HTTPS_PROXY and SSL_CERT_FILE are how companies get outside; no proxy gets back in here.
                 trust_env=self._endpoint.host not in {"localhost", "127.0.0.1", "::1"},
             )
         return self._opened
@@ -253,11 +256,12 @@ class OpenAIEmbedder:
         return f"{self._endpoint.scheme}://{self._endpoint.netloc.decode('ascii')}"
 
     def _failure(self, answer: _Answer) -> Exception:
-        said = f"it answered {answer.status}: {self._secrets.redacted(_message(answer.body))}"
+        message = self._secrets.redacted(_message(answer.body))
+        said = f"it answered {answer.status} ({message or httpx.codes.get_reason_phrase(answer.status)})."
         if answer.status in PASSING or answer.status >= 500:
             return _Setback(said, retry_after_s=_retry_after_s(answer.headers))
         if answer.status in MENDABLE:
-            return EmbedderUnavailable(f"Check EMBEDDER_API_KEY and the account behind it; {said}")
+            return EmbedderUnavailable(f"{said} Check EMBEDDER_API_KEY and the account behind it.")
         return EmbedderRefused(said)
 
     def _vectors(self, body: bytes, count: int) -> NDArray[np.float32]:
@@ -364,10 +368,10 @@ def _items(body: bytes, count: int) -> list[object]:
     return [_embedding(by_index[index]) for index in range(count)]
 
 
-def _index(item: object, position: int) -> object:
+def _index(item: object, position: int) -> int:
     # Some services leave it out, and answer in order.
-    index = item.get("index", position) if isinstance(item, dict) else position
-    return index if isinstance(index, int) else None
+    index = item.get("index") if isinstance(item, dict) else None
+    return position if index is None else index if isinstance(index, int) else -1
 
 
 def _embedding(item: object) -> object:
@@ -394,4 +398,5 @@ def _normalised(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
         raise EmbedderRefused(
             "its answer holds a vector without a length: not a number, infinite, or all zero."
         )
-    return (vectors / lengths).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
+    return unit

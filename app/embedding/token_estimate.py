@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-# No alternative looks further than 24 characters, so the time grows with the length of the text and no faster.
+# No alternative looks further than 24 characters: the time grows with the length of the text, no faster.
 TOKEN = re.compile(
     r"(?=[A-Za-z0-9]{24})[A-Za-z0-9]"
     r"|(?<![^\W_])[A-Za-z][a-z]{1,3}|[A-Z]{1,2}(?![a-z])|[A-Za-z][a-z]{0,2}"
