@@ -183,18 +183,19 @@ class OpenAIEmbedder:
         # The slot is kept during the pauses too: a service that asks for patience gets fewer requests.
         async with self._slots:
             deadline = _now() + self._patience_s
-            for tried in range(1, self._tries + 1):
+            tried = 0
+            while True:
+                tried += 1
                 try:
                     return await self._try(texts, deadline)
                 except _Setback as setback:
                     pause_s = self._pause_s(tried, setback)
-                    if tried == self._tries or pause_s is None or _now() + pause_s >= deadline:
+                    if tried >= self._tries or pause_s is None or _now() + pause_s >= deadline:
                         raise EmbedderUnavailable(
                             setback.reason, retry_after_s=setback.retry_after_s
                         ) from setback.__cause__
                     log.warning("embedding_retried", reason=setback.reason, pause_s=round(pause_s, 2))
                 await asyncio.sleep(pause_s)
-        raise AssertionError("tries is at least 1")
 
     def _pause_s(self, tried: int, setback: _Setback) -> float | None:
         """How long to wait before the next try; None when that is too long for us."""
