@@ -77,10 +77,11 @@ class Program:
             self._command,
             name=self.name,
             log_path=self.log_path,
-            # Not SIGTERM: the kernel may send the wish more than once, and Dramatiq hangs on a second SIGTERM.
-            # When we die like that the servers go, too, so there is nothing that could be finished.
-            last_wish=signal.SIGKILL,
+            # When we die the servers go, too: nothing could be finished, so all is killed. A SIGTERM would
+            # not do, as the kernel may send it twice, and Dramatiq's processes hang on a second one.
+            last_wish=signal.SIGHUP,
             environment=self.environment,
+            has_children=True,
         )
         return self
 

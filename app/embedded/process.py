@@ -41,6 +41,7 @@ class ServerProcess:
         environment: Replaces ours.
         user: Drop root for this user.
         stdin: What it reads; nothing by default.
+        has_children: It starts processes of its own and may leave them behind; a guard stays above it.
         keep_open: Descriptors that the child inherits under the same numbers.
         cwd: Its working folder.
     """
@@ -57,6 +58,7 @@ class ServerProcess:
         stdin: int = subprocess.DEVNULL,
         keep_open: Sequence[int] = (),
         cwd: Path | None = None,
+        has_children: bool = False,
     ) -> None:
         self.name = name
         self.log_path = log_path
@@ -74,6 +76,7 @@ class ServerProcess:
                 env=environment,
                 pass_fds=keep_open,
                 cwd=cwd,
+                above=has_children,
             )
         finally:
             os.close(log)
@@ -85,7 +88,11 @@ class ServerProcess:
     @property
     def exit_code(self) -> int | None:
         """None while it runs; negative for the signal that ended it."""
-        return self._process.poll()
+        has_been_seen = self._process.returncode is not None
+        code = self._process.poll()
+        if code is not None and not has_been_seen:
+            self.signal_group(signal.SIGKILL)  # What it left behind: nobody else would stop that.
+        return code
 
     def wait_until(self, is_ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Wait for readiness.
@@ -200,10 +207,15 @@ def spawn(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
+    above: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a process, in a new session, that gets the signal `last_wish` when this process dies."""
+    """Start a process, in a new session, that gets the signal `last_wish` when this process dies.
+
+    With `above`, that kills the process and everything below it (see guard.py).
+    """
+    manner = "above" if above else "become"
     identity = f"{user.uid}:{user.gid}" if user else "-"
-    guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(int(last_wish)), identity]
+    guard = [sys.executable, "-I", "-S", str(GUARD), manner, str(os.getpid()), str(int(last_wish)), identity]
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603  # The command is ours, and no shell is wanted.

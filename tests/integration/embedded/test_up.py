@@ -46,6 +46,9 @@ class Running:
             found |= more
         return {pid: read(Path(f"/proc/{pid}/cmdline")) for pid in found - {self.process.pid}}
 
+    def parent_of(self, pid: int) -> int:
+        return int(read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[1])
+
     def pid_of(self, *words: str) -> int:
         """The child (not a grandchild) whose command line has these words."""
         for pid, command in self.descendants().items():
@@ -160,8 +163,9 @@ def test_a_killed_api_comes_back(up: Running) -> None:
 
 
 def test_killed_workers_come_back_and_leave_no_orphans(up: Running) -> None:
-    master = up.pid_of("dramatiq")
-    family = [pid for pid in up.descendants() if os.getsid(pid) == master]
+    guard = up.pid_of("dramatiq")
+    family = {pid for pid in up.descendants() if os.getsid(pid) == guard}
+    (master,) = (pid for pid in family if up.parent_of(pid) == guard)
     os.kill(master, signal.SIGKILL)
     wait_until(lambda: not any(is_alive(pid) for pid in family))
     assert ingest(up, "The heron stands on the lower gate.")["status"] == "COMPLETED"

@@ -24,11 +24,23 @@ from app.cli.bootstrap import DEVELOPMENT, RUNTIME, Environment, Screen, SetupEr
 ROOT = Path(__file__).parents[3]
 
 
+class Listener(Screen):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+
 class FakeEnvironment(Environment):
     """Plays venv, pip and uv; `answer` may refuse a command by what it writes to the log."""
 
     def __init__(self, root: Path, answer: Callable[[list[str]], str | None] = lambda _: None) -> None:
-        super().__init__(root, Screen())
+        self.listener = Listener()
+        super().__init__(root, self.listener)
         self.commands: list[list[str]] = []
         self._answer = answer
 
@@ -225,15 +237,15 @@ def test_what_the_file_system_refuses_is_told(root: Path, number: int, reason: s
         FakeEnvironment(root, refuse).make_current(development=False)
 
 
-def test_two_at_once_wait_for_each_other(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_at_once_wait_for_each_other(root: Path) -> None:
     handle = os.open(root, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     environment = FakeEnvironment(root)
     thread = threading.Thread(target=environment.make_current, kwargs={"development": False})
     thread.start()
-    said = ""
-    while "waiting for it" not in said:
-        said += capsys.readouterr().err
+    while not environment.listener.heard:
+        pass
+    assert "waiting for it" in environment.listener.heard[0]
     assert environment.commands == []
     os.close(handle)
     thread.join()

@@ -70,7 +70,6 @@ async def test_a_file_is_followed_through_its_stages_to_the_end(file: Path) -> N
     assert ingest.chunks == 3
     assert [state_of(step) for step in shown] == [
         "sending",
-        "PENDING",
         "PENDING queued",
         "PROCESSING embedding",
         "COMPLETED",

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,53 @@ def test_a_port_is_free_until_somebody_listens() -> None:
 def test_an_address_of_another_machine_is_an_error_of_its_own() -> None:
     with pytest.raises(OSError, match=r".+"):
         is_port_free(8000, "192.0.2.1")
+
+
+FAMILY = """
+import os, signal, subprocess, sys, time
+stubborn = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+child = subprocess.Popen([sys.executable, "-c", stubborn])
+print(os.getpid(), child.pid, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+signal.pause()
+"""
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[tuple[ServerProcess, int, int]]:
+    """A program under a guard, its pid, and the pid of a child of it that ignores SIGTERM."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", FAMILY]
+    guard = ServerProcess(command, name="The test", log_path=log, last_wish=signal.SIGHUP, has_children=True)
+    guard.wait_until(lambda: "up" in log.read_text() and log.read_text().count("\n") == 2, timeout_s=20)
+    pids = next(line for line in log.read_text().splitlines() if line != "up").split()
+    yield guard, int(pids[0]), int(pids[1])
+    guard.stop((signal.SIGKILL, 10))
+
+
+def test_a_guard_hands_sigterm_on_and_ends_as_its_program(family: tuple[ServerProcess, int, int]) -> None:
+    guard, _, grandchild = family
+    guard.stop((signal.SIGTERM, 20))
+    assert guard.exit_code == 7
+    while is_alive(grandchild):
+        pass
+
+
+def test_the_last_wish_kills_the_whole_family(family: tuple[ServerProcess, int, int]) -> None:
+    guard, child, grandchild = family
+    os.kill(guard.pid, signal.SIGHUP)
+    while is_alive(child) or is_alive(grandchild):
+        pass
+    assert guard.exit_code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("who", ["guard", "program"])
+def test_whoever_is_killed_the_rest_follows_as_soon_as_it_is_noticed(
+    family: tuple[ServerProcess, int, int], who: str
+) -> None:
+    guard, child, grandchild = family
+    os.kill(guard.pid if who == "guard" else child, signal.SIGKILL)
+    while guard.exit_code is None:
+        pass
+    while is_alive(child) or is_alive(grandchild):
+        pass
