@@ -145,10 +145,11 @@ class OpenAIEmbedder:
         The first request that fails for good ends the others.
         """
         del kind
+        client = self._client()
         batches = await asyncio.to_thread(self._batches, texts)
         try:
             async with asyncio.TaskGroup() as group:
-                parts = [group.create_task(self._embed_batch(batch)) for batch in batches]
+                parts = [group.create_task(self._embed_batch(client, batch)) for batch in batches]
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
@@ -179,7 +180,7 @@ class OpenAIEmbedder:
         sendable = text.strip().encode("utf-8", "replace").decode() or BLANK
         return cut_to_estimate(sendable, self.max_tokens)
 
-    async def _embed_batch(self, texts: list[str]) -> NDArray[np.float32]:
+    async def _embed_batch(self, client: httpx.AsyncClient, texts: list[str]) -> NDArray[np.float32]:
         # The slot is kept during the pauses too: a service that asks for patience gets fewer requests.
         async with self._slots:
             deadline = _now() + self._patience_s
@@ -187,7 +188,7 @@ class OpenAIEmbedder:
             while True:
                 tried += 1
                 try:
-                    return await self._try(texts, deadline)
+                    return await self._try(client, texts, deadline)
                 except _Setback as setback:
                     pause_s = self._pause_s(tried, setback)
                     if tried >= self._tries or pause_s is None or _now() + pause_s >= deadline:
@@ -206,11 +207,11 @@ class OpenAIEmbedder:
             return backoff_s
         return None if setback.retry_after_s > self._max_wait_s else setback.retry_after_s + backoff_s
 
-    async def _try(self, texts: list[str], deadline: float) -> NDArray[np.float32]:
+    async def _try(self, client: httpx.AsyncClient, texts: list[str], deadline: float) -> NDArray[np.float32]:
         try:
             # httpx bounds the gaps between bytes and not the whole: a service that drips would never end.
             async with asyncio.timeout_at(min(_now() + self._timeout_s, deadline)):
-                answer = await self._post(texts)
+                answer = await self._post(client, texts)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise _Setback(f"no answer from {self._host} in time.") from error
         except httpx.RequestError as error:
@@ -222,11 +223,11 @@ class OpenAIEmbedder:
         # Two megabytes of digits take long enough to read to be felt on the event loop.
         return await asyncio.to_thread(self._vectors, answer.body, len(texts))
 
-    async def _post(self, texts: list[str]) -> _Answer:
+    async def _post(self, client: httpx.AsyncClient, texts: list[str]) -> _Answer:
         payload: dict[str, object] = {"model": self.model, "input": texts}
         if self._send_dimensions:
             payload["dimensions"] = self.dimensions
-        async with self._client().stream("POST", self._endpoint, json=payload) as response:
+        async with client.stream("POST", self._endpoint, json=payload) as response:
             limit = len(texts) * MAX_ANSWER_BYTES_PER_TEXT if response.is_success else MAX_ERROR_BYTES
             body = bytearray()
             async for piece in response.aiter_bytes():
@@ -236,7 +237,7 @@ class OpenAIEmbedder:
             return _Answer(response.status_code, response.headers, bytes(body[:limit]), len(body) <= limit)
 
     def _client(self) -> httpx.AsyncClient:
-        """Opened at the first request, because connections belong to the running loop."""
+        """Opened at the first call, because connections belong to the running loop."""
         if self._is_closed:
             raise RuntimeError("The embedder is closed.")
         if self._opened is None:
