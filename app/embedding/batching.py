@@ -99,7 +99,7 @@ class Batcher:
     def _embed(self, batch: list[tuple[_Job, int]]) -> None:
         try:
             vectors = self._run([job.texts[index] for job, index in batch])
-        except Exception as error:  # noqa: BLE001 - it is for those who wait for this batch.
+        except Exception as error:  # It is for those who wait for this batch.
             for job, _ in batch:
                 job.fail(error)
             return
@@ -110,8 +110,8 @@ class Batcher:
 def _take_batch(jobs: deque[_Job]) -> list[tuple[_Job, int]]:
     """One turn: texts of the job whose turn it is, and of those behind it as far as there is room.
 
-    A job with more to do goes to the end of the queue, so a small document waits for at most one batch of each
-    large one before it.
+    A job with more to do goes to the end of the queue, so that a small document waits for one batch of each
+    large one before it, at most.
     """
     batch: list[tuple[_Job, int]] = []
     longest = 0

@@ -89,7 +89,7 @@ def _convert(files: Path, target: Path, compute_type: str) -> None:
     spec = _specification(weights)
     vocabulary = (files / "vocab.txt").read_text(encoding="utf-8").splitlines()
     spec.register_vocabulary(vocabulary)
-    spec.config.unk_token = "[UNK]"
+    spec.config.unk_token = "[UNK]"  # noqa: S105 - a token, but of another kind.
     spec.config.layer_norm_epsilon = 1e-12
     spec.validate()
     spec.optimize(quantization=None if compute_type == "float32" else compute_type)

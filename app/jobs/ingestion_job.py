@@ -15,6 +15,7 @@ from app.jobs.reconciler import Reconciler
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
 from app.models.document import MAX_FAILURES, Document
 from app.services.ingestion_service import IngestionService
+from app.services.resources import WorkerResources
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ async def process_ingestion(document_id: str) -> None:
     left alone, so late, doubled and forged messages do no harm.
     """
     resources = worker_resources()
-    document = await _claim(document_id, lease_s=resources.settings.LEASE_S)
+    document = await _claim(document_id, resources)
     if document is None:
         return
     with bound_contextvars(document_id=document_id, attempt=document.attempt):
@@ -63,13 +64,16 @@ async def process_ingestion(document_id: str) -> None:
             raise
 
 
-async def _claim(document_id: str, *, lease_s: float) -> Document | None:
+async def _claim(document_id: str, resources: WorkerResources) -> Document | None:
     try:
         known_id = UUID(document_id)
     except ValueError:
         log.warning("message_malformed", document_id=document_id[:64])
         return None
-    return await Document.claim(known_id, owner=worker_name(), lease_s=lease_s)
+    if resources.leases.is_stopping:
+        await Document.put_back_unsent([known_id])  # For another worker.
+        return None
+    return await Document.claim(known_id, owner=worker_name(), lease_s=resources.settings.LEASE_S)
 
 
 broker.add_middleware(

@@ -77,11 +77,12 @@ class WorkerLifecycle(Middleware):
     async def _open(self) -> None:
         global _resources  # noqa: PLW0603 - one worker per process, and actors have no other way to it.
         _resources = await self._open_things.enter_async_context(open_worker(self.settings))
-        sweeps = asyncio.create_task(self.reconciler.run(), name="reconciler")
-        self._open_things.callback(sweeps.cancel)
+        self._sweeps = asyncio.create_task(self.reconciler.run(), name="reconciler")
+        self._open_things.callback(self._sweeps.cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)
 
     async def _drain(self) -> None:
+        self._sweeps.cancel()  # It would send us what we hand back.
         await worker_resources().leases.drain(self.settings.SHUTDOWN_GRACE_S)
 
     async def _close(self) -> None:
@@ -105,9 +106,13 @@ def _loop() -> EventLoopThread:
 
 
 def _die_with_parent() -> None:
-    """Be killed when Dramatiq's master is: it would leave us running, with nobody to stop us."""
+    """Be killed when Dramatiq's master is: it would leave us running, with nobody to stop us.
+
+    Killed, not asked to stop: our log goes through the master, and Dramatiq's own way of stopping ends half-way
+    when it cannot write. What we hold is taken over like any dead worker's.
+    """
     libc: Any = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     master = multiprocessing.parent_process()
     if master is not None and master.pid != os.getppid():
-        os.kill(os.getpid(), signal.SIGTERM)  # It died before we asked.
+        os.kill(os.getpid(), signal.SIGKILL)  # It died before we asked.

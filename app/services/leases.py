@@ -52,7 +52,7 @@ class Leases:
         self._connection: asyncpg.Connection | None = None
         self._renewed_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
+        self.is_stopping = False
         self._beating = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -88,7 +88,7 @@ class Leases:
         self._held.add(held)
         self._idle.clear()
         try:
-            if self._stopping:
+            if self.is_stopping:
                 raise Interrupted
             yield
         except asyncio.CancelledError:
@@ -105,7 +105,7 @@ class Leases:
 
     async def drain(self, grace_s: float) -> None:
         """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
-        self._stopping = True
+        self.is_stopping = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), grace_s)
         for held in tuple(self._held):
