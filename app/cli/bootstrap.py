@@ -224,8 +224,7 @@ class Environment:
     def _succeeds(self, command: list[str]) -> bool:
         """Run a program with its words in the log, and keep the live line moving."""
         is_uv = Path(command[0]).name == "uv"
-        environment = {**os.environ, **(self._uv_environment() if is_uv else {})}
-        environment.pop("PYTHONHOME", None)
+        environment = {**clean_environment(), **(self._uv_environment() if is_uv else {})}
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  # The command is ours, and no shell is wanted.
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root, env=environment
@@ -239,7 +238,9 @@ class Environment:
 
     def _asks(self, command: list[str]) -> str | None:
         """What a program answers; None when it fails."""
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # Ours.
+        answer = subprocess.run(  # noqa: S603  # As above.
+            command, capture_output=True, text=True, check=False, env=clean_environment()
+        )
         return answer.stdout if answer.returncode == 0 else None
 
     def _wait_for(self, process: subprocess.Popen[bytes]) -> int:
@@ -324,6 +325,11 @@ class Environment:
                 errno.ENOSPC: "there is no space left on the disk",
             }.get(error.errno or 0, error.strerror or str(error))
             raise SetupError(f"{self.folder} cannot be set up: {reason}.") from error
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours, without what would put other people's modules into the new environment's way."""
+    return {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH"}}
 
 
 def parse_pip_settings(listed: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from app.cli.demo_client import Hit, Ingest
 
-SNIPPET_CHARS = 160
+SNIPPET_CHARS = 220
 COLOURS = {"COMPLETED": "green", "FAILED": "red"}
 
 
@@ -115,10 +115,12 @@ def snippet_of(hit: Hit, question: str) -> str:
         return flat
     wanted = words_of(question)
     begins = [0, *(match.end() for match in re.finditer(r"[.!?:;] ", flat))]
-    found = {begin: len(wanted & words_of(flat[begin : begin + SNIPPET_CHARS])) for begin in begins}
-    best = max(found.values())
-    # Of equals the last one begins right at the first of the words.
-    begin = max(begin for begin in begins if found[begin] == best) if best else 0
+    found = [len(wanted & words_of(flat[begin : begin + SNIPPET_CHARS])) for begin in begins]
+    best = found.index(max(found))
+    # As long as no word is lost, go on to the sentence where the first of them stands.
+    while found[best] and best + 1 < len(found) and found[best + 1] == found[best]:
+        best += 1
+    begin = begins[best]
     cut = flat[begin : begin + SNIPPET_CHARS]
     end = cut if begin + SNIPPET_CHARS >= len(flat) else re.sub(r"\s\S*$", " …", cut)
     return f"… {end}" if begin else end
