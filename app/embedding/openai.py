@@ -215,7 +215,8 @@ class OpenAIEmbedder:
         except (TimeoutError, httpx.TimeoutException) as error:
             raise _Setback(f"no answer from {self._host} in time.") from error
         except httpx.RequestError as error:
-            raise _Setback(self._secrets.redacted(f"{self._host} does not answer ({error}).")) from error
+            cause = self._secrets.redacted(str(error)) or type(error).__name__
+            raise _Setback(f"{self._host} does not answer ({cause}).") from error
         if not httpx.codes.is_success(answer.status):
             raise self._failure(answer)
         if not answer.is_whole:

@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from app.embedding.openai import BLANK, OpenAIEmbedder
+from app.embedding.token_estimate import estimate_token_offsets
 from app.errors import EmbedderRefused, EmbedderUnavailable, StartupError
 
 KEY = "sk-proj-0123456789abcdef-secret"
@@ -144,8 +146,10 @@ Make = Callable[..., OpenAIEmbedder]
 
 
 @pytest.fixture
-async def make(service: Service) -> AsyncIterator[Make]:
+async def make(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
     """Makes embedders that wait for milliseconds where a real one waits for seconds."""
+    # Loading all certificates of the world takes most of a test's time, and plain HTTP needs none.
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     made: list[OpenAIEmbedder] = []
 
     def make(**changes: Any) -> OpenAIEmbedder:
@@ -269,6 +273,12 @@ async def test_half_a_surrogate_pair_fails_no_request(service: Service, make: Ma
     await make().embed(["a\ud800b"])
 
     assert service.seen[0].texts == ["a?b"]
+
+
+def test_tokens_are_the_estimated_ones(make: Make) -> None:
+    text = "The lock, 1234."
+
+    assert make().token_offsets(text) == estimate_token_offsets(text)
 
 
 # --- What comes back ---------------------------------------------------------------------------------------
