@@ -19,7 +19,6 @@ import httpx
 
 from app.cli.log_follower import LogFollower
 from app.cli.supervisor import Child, Supervisor
-from app.core import database
 from app.core.config import Settings, get_settings
 from app.embedded import EmbeddedPostgres, EmbeddedValkey, FolderLock, ServerProcess, is_port_free
 from app.embedded.folder import make_private_folder
@@ -150,6 +149,9 @@ class Stack:
         require_port(self.options.host, self.options.port)
         self._say(f"Sluice on {data}")
         self._start_servers(data)
+        # Tortoise and aerich take half a second to import, and the other commands need neither.
+        from app.core import database  # noqa: PLC0415
+
         with self._step("Tables") as told:
             applied = asyncio.run(database.migrate(self.settings))
             told.append(f"{len(applied)} migrations applied" if applied else "up to date")
