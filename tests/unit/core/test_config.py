@@ -1,0 +1,86 @@
+"""Settings are refused with their name and the reason, and keep their secrets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.core.config import Settings, get_settings
+from app.errors import StartupError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def settings_of(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return get_settings.__wrapped__()
+
+
+def test_the_plans_command_prints_the_redis_url() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from app.core.config import Settings; print(Settings().REDIS_URL)"],
+        cwd=ROOT,
+        env={"REDIS_URL": "redis://queue:6379/3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "redis://queue:6379/3\n"
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("API_PORT=9000\nAPI_HOST=127.0.0.2\nPOSTGRES_PASSWORD=x\n")
+    settings = settings_of(monkeypatch, API_PORT="9001")
+    assert (settings.API_PORT, settings.API_HOST) == (9001, "127.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"REDIS_URL": "http://queue"}, "REDIS_URL: Value error, must begin with redis://"),
+        (
+            {"DATABASE_URL": "mysql://u:hunter2@db/x"},
+            "DATABASE_URL: Value error, must begin with postgres://",
+        ),
+        ({"API_PORT": "many"}, "API_PORT: Input should be a valid integer"),
+        ({"STORAGE_URL": "s3://bucket"}, "STORAGE_URL: Value error, must begin with file://"),
+        ({"EMBEDDER": "word2vec"}, "EMBEDDER: Input should be 'minilm', 'openai' or 'hash'"),
+        ({"EMBEDDER_URL": "localhost"}, "EMBEDDER_URL: Value error, must begin with http://"),
+        ({"CHUNK_OVERLAP_TOKENS": "150"}, "CHUNK_OVERLAP_TOKENS must be at most half of CHUNK_TOKENS"),
+        ({"BEAT_S": "20"}, "BEAT_S must be at most half of LEASE_S"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_and_never_echoed(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], told: str
+) -> None:
+    with pytest.raises(StartupError) as refused:
+        settings_of(monkeypatch, **values)
+    assert told in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_settings_are_frozen_and_show_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(
+        monkeypatch,
+        DATABASE_URL="postgresql://u:hunter2@db/x",
+        REDIS_URL="redis://:hunter2@queue",
+        EMBEDDER_API_KEY="hunter2",
+    )
+    assert "hunter2" not in repr(settings)
+    assert settings.DATABASE_URL == "postgres://u:hunter2@db/x"
+    with pytest.raises(ValidationError):
+        settings.API_PORT = 1  # type: ignore[misc]
