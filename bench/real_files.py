@@ -40,9 +40,8 @@ def main() -> int:
             documents = list(threads.map(lambda path: ingest(client, path), files))
         for path, document in zip(files, documents, strict=True):
             warnings = f"  ({'; '.join(document['warnings'])})" if document["warnings"] else ""  # type: ignore[arg-type]
-            print(
-                f"{outcome(document):24}{document['chunk_count']:>5} chunks  {path.relative_to(folder)}{warnings}"
-            )
+            chunks = f"{document['chunk_count']:>5} chunks"
+            print(f"{outcome(document):24}{chunks}  {path.relative_to(folder)}{warnings}")
     print(
         "\n" + ", ".join(f"{code}: {count}" for code, count in Counter(map(outcome, documents)).most_common())
     )

@@ -45,8 +45,8 @@ async def ingest(
 ) -> IngestResponse:
     """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
 
-    `201` is a promise: the document will be `COMPLETED`, or `FAILED` with a reason. The same document again is
-    answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
+    `201` is a promise: the document will be `COMPLETED`, or `FAILED` with a reason. The same document again
+    is answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
     """
     async with offered(request, resources.settings) as offer:
         accepted = await resources.intake.accept(offer)

@@ -26,9 +26,9 @@ class Chunker:
     """Packs text by the model's own tokens.
 
     A passage ends at the last paragraph, else sentence, else word that fits, and is at least half full, so
-    that no cut is made for the sake of a short paragraph. A heading begins a new passage as soon as the present
-    one is half full: short sections share one, long ones begin where they should. Neighbours overlap, except
-    across such a heading, by whole sentences, else whole words.
+    that no cut is made for the sake of a short paragraph. A heading begins a new passage as soon as the
+    present one is half full: short sections share one, long ones begin where they should. Neighbours
+    overlap, except across such a heading, by whole sentences, else whole words.
 
     Args of the constructor:
         token_offsets: The embedder's tokenizer (`Embedder.token_offsets`).

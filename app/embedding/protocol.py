@@ -36,9 +36,7 @@ class Embedder(Protocol):
         """
         ...
 
-    async def embed(
-        self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT
-    ) -> NDArray[np.float32]:
+    async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
         """Map texts to unit vectors, off the event loop.
 
         Args:

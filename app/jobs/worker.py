@@ -108,8 +108,8 @@ def _loop() -> EventLoopThread:
 def _die_with_parent() -> None:
     """Be killed when Dramatiq's master is: it would leave us running, with nobody to stop us.
 
-    Killed, not asked to stop: our log goes through the master, and Dramatiq's own way of stopping ends half-way
-    when it cannot write. What we hold is taken over like any dead worker's.
+    Killed, not asked to stop: our log goes through the master, and Dramatiq's own way of stopping ends
+    half-way when it cannot write. What we hold is taken over like any dead worker's.
     """
     libc: Any = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from app.chunking.chunker import Chunker, Passage
+from app.chunking.chunker import Chunker
+from app.chunking.passage import Passage
 from app.embedding.protocol import Embedder, TextKind
 from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested, Stage

@@ -10,11 +10,8 @@ from typing import Any, BinaryIO
 
 from app.errors import EmptyFile
 from app.models.document import Accepted, Document, NewDocument
-from app.parsing.detection import detect
+from app.parsing.detection import HEAD_BYTES, detect
 from app.storage.content_store import ContentStore
-
-#: As much of a content as its type shows itself in.
-HEAD_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,158 @@
+"""aerich's commands, as documented, against databases that are empty, full and on their way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from app.core.config import Settings
+from app.core.database import migrate
+
+ROOT = Path(__file__).parents[2]
+
+
+def ask(url: str, query: str) -> list[asyncpg.Record]:
+    async def asked() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetch(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(asked())
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    """An empty database."""
+    ask(settings.DATABASE_URL, "CREATE DATABASE to_migrate")
+    yield f"{settings.DATABASE_URL.rpartition('/')[0]}/to_migrate"
+    ask(settings.DATABASE_URL, "DROP DATABASE to_migrate WITH (FORCE)")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what aerich needs: a migration made by mistake is not made in the project."""
+    for name in ("app", "migrations"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def aerich(project: Path, url: str, *words: str) -> str:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("aerich")), *words],
+        cwd=project,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def columns(url: str, table: str = "documents") -> set[str]:
+    rows = ask(url, f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'")
+    return {row["column_name"] for row in rows}
+
+
+def test_upgrade_builds_an_empty_database_and_then_there_is_nothing_to_migrate(
+    project: Path, url: str
+) -> None:
+    upgraded = aerich(project, url, "upgrade")
+
+    assert "0_20261124000000_init.py" in upgraded
+    assert "1_20261124000100_document_status.py" in upgraded
+    assert {"status", "processing_errors", "lease_expires_at", "attempt"} <= columns(url)
+    assert columns(url, "chunks") >= {"embedding", "char_start", "char_end", "page", "headings"}
+    before = sorted((project / "migrations/models").iterdir())
+    assert "No changes detected" in aerich(project, url, "migrate")
+    assert sorted((project / "migrations/models").iterdir()) == before
+
+
+def test_the_status_came_to_an_earlier_table_in_a_step_of_its_own(project: Path, url: str) -> None:
+    (project / "migrations/models/1_20261124000100_document_status.py").rename(project / "later.py")
+    aerich(project, url, "upgrade")
+    assert {"lease_expires_at", "attempt"} <= columns(url)
+    assert not {"status", "processing_errors"} & columns(url)
+
+    (project / "later.py").rename(project / "migrations/models/1_20261124000100_document_status.py")
+    aerich(project, url, "upgrade")
+    assert {"status", "processing_errors"} <= columns(url)
+
+
+def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
+    aerich(project, url, "upgrade")
+    ask(
+        url,
+        """INSERT INTO documents (id, media_type, sha256, size_bytes, status, stage, completed_at, error,
+                                  lease_owner, lease_expires_at)
+        SELECT gen_random_uuid(), 'text/plain', status, 1, status,
+            CASE WHEN status IN ('PENDING', 'PROCESSING') THEN 'queued' END,
+            CASE WHEN status = 'COMPLETED' THEN now() END, CASE WHEN status = 'FAILED' THEN '{}'::jsonb END,
+            CASE WHEN status = 'PROCESSING' THEN 'w' END, CASE WHEN status = 'PROCESSING' THEN now() END
+        FROM unnest(ARRAY['PENDING', 'PROCESSING', 'COMPLETED', 'FAILED']) AS status""",
+    )
+
+    aerich(project, url, "downgrade", "--yes")
+    assert "status" not in columns(url)
+    aerich(project, url, "upgrade")
+
+    rows = ask(url, "SELECT status, count(*) FROM documents GROUP BY status")
+    assert [(row["status"], row["count"]) for row in rows] == [("PENDING", 4)]
+
+
+def test_many_processes_may_migrate_at_once(settings: Settings, url: str) -> None:
+    own = settings.model_copy(update={"DATABASE_URL": url})
+    program = (
+        "import asyncio; from app.core.config import get_settings; from app.core.database import migrate;"
+        "print(len(asyncio.run(migrate(get_settings()))))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": own.DATABASE_URL},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    applied = sorted(process.communicate(timeout=60)[0].strip() for process in started)
+
+    assert applied == ["0", "0", "0", "2"]
+    assert asyncio.run(migrate(own)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("status = 'DONE', stage = NULL", "documents_status_is_known"),
+        ("status = 'PROCESSING'", "documents_lease_while_processing"),
+        ("status = 'COMPLETED', stage = NULL", "documents_completed_at_when_completed"),
+        ("status = 'FAILED', stage = NULL", "documents_error_when_failed"),
+        ("stage = NULL", "documents_stage_until_final"),
+        ("lease_owner = 'x'", "documents_lease_is_whole"),
+    ],
+)
+def test_the_database_refuses_rows_that_make_no_sense(
+    settings: Settings, url: str, change: str, constraint: str
+) -> None:
+    own = settings.model_copy(update={"DATABASE_URL": url})
+    asyncio.run(migrate(own))
+    ask(
+        url,
+        "INSERT INTO documents (id, media_type, sha256, size_bytes) VALUES (gen_random_uuid(), 't', 's', 1)",
+    )
+
+    with pytest.raises(asyncpg.CheckViolationError, match=constraint):
+        ask(url, f"UPDATE documents SET {change}")
