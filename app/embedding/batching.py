@@ -22,7 +22,7 @@ class _Job:
 
     def __init__(self, texts: Sequence[Ids], dimensions: int) -> None:
         self.texts = texts
-        self.waiting = deque(sorted(range(len(texts)), key=lambda index: len(texts[index])))
+        self.waiting = deque(sorted(range(len(texts)), key=lambda row: len(texts[row])))
         self.missing = len(texts)
         self.vectors: NDArray[np.float32] = np.empty((len(texts), dimensions), np.float32)
         self.future: Future[NDArray[np.float32]] = Future()
@@ -37,8 +37,8 @@ class _Job:
             taken.append(_Item(self, self.waiting.popleft()))
         return taken
 
-    def put(self, index: int, vector: NDArray[np.float32]) -> None:
-        self.vectors[index] = vector
+    def put(self, row: int, vector: NDArray[np.float32]) -> None:
+        self.vectors[row] = vector
         self.missing -= 1
         if self.missing == 0:
             # The caller may cancel at any moment, also between a look at the future and setting it.
@@ -54,19 +54,19 @@ class _Item(NamedTuple):
     """One text of a job."""
 
     job: _Job
-    index: int
+    row: int
 
     @property
     def ids(self) -> Ids:
-        return self.job.texts[self.index]
+        return self.job.texts[self.row]
 
 
 class _Lane:
     """Jobs of one urgency, served in rounds.
 
     In a round every job gets one batch's worth of tokens, so a small document waits for one batch of each
-    large one before it, at most. The texts of a round are batched by length, whoever they belong to: batches
-    that took the jobs one after another had 45 % more tokens with their padding, and took 15 % longer.
+    large one before it, at most. The texts of a round are batched by length, whoever they belong to: filled
+    job by job, batches of 1,024 tokens were a third padding where documents are small, and 15 % slower.
     """
 
     def __init__(self, batch_tokens: int) -> None:
@@ -172,8 +172,8 @@ class Batcher:
         except Exception as error:  # It is for those who wait, the thread goes on.
             self._embed_apart(batch, error)
             return
-        for (job, index), vector in zip(batch, vectors, strict=True):
-            job.put(index, vector)
+        for (job, row), vector in zip(batch, vectors, strict=True):
+            job.put(row, vector)
 
     def _embed_apart(self, batch: list[_Item], error: Exception) -> None:
         """Give each job of a failed batch a batch of its own, so that only the one at fault fails."""

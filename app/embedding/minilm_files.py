@@ -50,8 +50,8 @@ def package_files() -> Path:
 def converted_model(files: Path, *, cache_dir: Path, compute_type: str) -> Path:
     """The model as CTranslate2 reads it; converted on the first call, in about a second.
 
-    Any number of processes may call this at once: one converts, the others wait for it. What is damaged is made
-    anew; a whole one is only read, so that the cache may be on a read-only file system.
+    Any number of processes may call this at once: one converts, the others wait for it. What is damaged is
+    made anew. A whole one is only read, so the cache may be on a read-only file system.
 
     Raises:
         StartupError: The cache cannot be written.
@@ -65,7 +65,7 @@ def converted_model(files: Path, *, cache_dir: Path, compute_type: str) -> Path:
                 _make(files, model, compute_type)
     except OSError as error:
         raise StartupError(
-            f"MODEL_CACHE_DIR is {cache_dir}, which cannot be written: {error.strerror}."
+            f"MODEL_CACHE_DIR is {cache_dir}, which cannot be written: {error.strerror or error}."
         ) from error
     return model
 
@@ -91,7 +91,7 @@ def _make(files: Path, model: Path, compute_type: str) -> None:
 
 
 def _is_whole(model: Path) -> bool:
-    """Whether every file is as it was written; CTranslate2 itself notices missing bytes, but no wrong ones."""
+    """Whether every file is as it was written; CTranslate2 notices missing bytes, but no wrong ones."""
     try:
         return bool(json.loads((model / SUMS).read_text()) == _sums(model))
     except (OSError, ValueError):
