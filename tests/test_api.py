@@ -228,6 +228,16 @@ async def test_a_body_over_the_limit_is_refused(
             "invalid_request",
         ),
         ({"files": {"file": ("empty.txt", b"")}}, 422, "empty_file"),
+        (
+            {"files": {"file": ("a.txt", b"\x89PNG\r\n\x1a\n" + b"\0" * 100)}},
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            {"files": {"file": ("a.txt", b"\x89PNG\r\n\x1a\n" + b"\0" * 100_000)}},
+            415,
+            "unsupported_media_type",
+        ),
         ({"files": {"attachment": ("a.txt", b"a")}}, 422, "invalid_request"),
         ({"files": {"file": ("a.txt", b"a")}, "data": {"metadata": "{"}}, 422, "invalid_request"),
         ({"files": {"file": ("a.txt", b"a")}, "data": {"colour": "red"}}, 422, "invalid_request"),

@@ -9,7 +9,14 @@ from fastapi import APIRouter, Request, Response, status
 from app.api.dependencies import Bell, Resources
 from app.api.problems import problems
 from app.api.upload import offered
-from app.errors import EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType
+from app.errors import (
+    EmptyFile,
+    InvalidRequest,
+    PayloadTooLarge,
+    StorageFull,
+    UnknownBodyType,
+    UnsupportedMediaType,
+)
 from app.jobs.ingestion_job import process_ingestion
 from app.schemas.ingest import IngestFields, IngestRequest, IngestResponse, example_of
 
@@ -37,7 +44,9 @@ def _request_body() -> dict[str, Any]:
     openapi_extra=_request_body(),
     responses={
         200: {"model": IngestResponse, "description": "Known already; with its present status"},
-        **problems(EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType),
+        **problems(
+            EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType, UnsupportedMediaType
+        ),
     },
 )
 async def ingest(

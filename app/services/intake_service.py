@@ -38,6 +38,8 @@ class IntakeService:
 
         Raises:
             EmptyFile: There is nothing in it.
+            UnsupportedMediaType: Its beginning shows that it cannot be read. What only reading can tell (a
+                damaged file, one without text) fails the document later.
             StorageFull, StorageUnavailable: It could not be stored; no row was written.
         """
         inline = offer.content.read(self.inline_content_bytes + 1)
@@ -48,22 +50,21 @@ class IntakeService:
     async def _accept_inline(self, offer: Offer, content: bytes) -> Accepted:
         if not content.strip():
             raise EmptyFile
+        media_type = detect(content[:HEAD_BYTES], offer.source_name)
         sha256 = hashlib.sha256(content).hexdigest()
         return await Document.accept(
-            _new_document(
-                offer, content[:HEAD_BYTES], sha256=sha256, size_bytes=len(content), content=content
-            )
+            _new_document(offer, media_type, sha256=sha256, size_bytes=len(content), content=content)
         )
 
     async def _accept_stored(self, offer: Offer) -> Accepted:
         offer.content.seek(0)
-        head = offer.content.read(HEAD_BYTES)
+        media_type = detect(offer.content.read(HEAD_BYTES), offer.source_name)
         offer.content.seek(0)
         stored = await asyncio.to_thread(self.store.save, offer.content)
         # If this fails, the row may be there all the same (a lost reply to COMMIT), so the file has to stay.
         accepted = await Document.accept(
             _new_document(
-                offer, head, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
+                offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
             )
         )
         if accepted.unused_key is not None:
@@ -73,7 +74,7 @@ class IntakeService:
 
 def _new_document(
     offer: Offer,
-    head: bytes,
+    media_type: str,
     *,
     sha256: str,
     size_bytes: int,
@@ -83,7 +84,7 @@ def _new_document(
     return NewDocument(
         sha256=sha256,
         size_bytes=size_bytes,
-        media_type=detect(head, offer.source_name),
+        media_type=media_type,
         content=content,
         content_key=content_key,
         collection=offer.collection,
