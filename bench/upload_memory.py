@@ -87,9 +87,8 @@ def main() -> None:
         for thread in threads:
             thread.join()
         grown = peak_bytes(pid) - before
-    print(
-        f"answers {codes}; the API held {before / MEBIBYTE:.0f} MB before, {grown / MEBIBYTE:.1f} MB more at the most"
-    )
+    held = f"the API held {before / MEBIBYTE:.0f} MB before, {grown / MEBIBYTE:.1f} MB more at the most"
+    print(f"answers {codes}; {held}")
     sys.exit(0 if set(codes) == {201} else 1)
 
 

@@ -492,3 +492,10 @@ class Document(Model):
 
 async def _fetch(query: str, *values: object, db: Any = None) -> list[dict[str, Any]]:
     return await (db or connections.get("default")).execute_query_dict(query, list(values))  # type: ignore[no-any-return]
+
+
+# Tortoise takes the fields off the class. They are put back for whoever looks there, by `hasattr` for one,
+# as type checkers see them; an instance always has a value of its own.
+for _name in Document._meta.fields_db_projection:
+    if not hasattr(Document, _name):
+        setattr(Document, _name, Document._meta.fields_map[_name])

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from tortoise import connections
+from tortoise import connections, fields
 
 from app.core.config import Settings
 from app.core.database import connect, database
@@ -140,6 +140,12 @@ async def test_whoever_lost_the_lease_writes_nothing(name: str) -> None:
     assert await Chunk.all().count() == 0
     assert await owner.complete(ingested(2))
     assert await Chunk.all().count() == 2
+
+
+def test_the_class_shows_its_fields() -> None:
+    assert hasattr(Document, "status")
+    assert hasattr(Document, "processing_errors")
+    assert isinstance(Document.status, fields.CharField)
 
 
 async def test_two_workers_race_for_a_document_and_one_gets_it() -> None:
