@@ -36,9 +36,9 @@ PORTS_TO_TRY = 20
 def demo(
     *,
     workers: WorkersOption,
+    port: PortOption,
+    host: HostOption,
     data: DataOption = Path(".data"),
-    port: PortOption = 8000,
-    host: HostOption = "127.0.0.1",
     verbose: VerboseOption = False,
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the questions.")] = False,
 ) -> None:

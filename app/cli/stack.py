@@ -214,8 +214,6 @@ class Stack:
             "REDIS_URL": settings.REDIS_URL,
             "STORAGE_URL": settings.STORAGE_URL,
             "MODEL_CACHE_DIR": str(settings.MODEL_CACHE_DIR),
-            "API_HOST": self.options.host,
-            "API_PORT": str(self.options.port),
             "PYTHONUNBUFFERED": "1",
         }
 

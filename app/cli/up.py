@@ -8,10 +8,27 @@ from typing import Annotated
 import typer
 
 from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
+from app.core.config import get_settings
 
 DataOption = Annotated[Path, typer.Option(help="Everything that is kept lies in this folder.")]
-HostOption = Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets others in.")]
-PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The API's port.")]
+HostOption = Annotated[
+    str,
+    typer.Option(
+        default_factory=lambda: get_settings().API_HOST,
+        show_default="API_HOST, or 127.0.0.1",
+        help="The address to listen on; 0.0.0.0 lets others in.",
+    ),
+]
+PortOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=65535,
+        default_factory=lambda: get_settings().API_PORT,
+        show_default="API_PORT, or 8000",
+        help="The API's port.",
+    ),
+]
 WorkersOption = Annotated[
     int,
     typer.Option(
@@ -28,9 +45,9 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show the logs he
 def up(
     *,
     workers: WorkersOption,
+    port: PortOption,
+    host: HostOption,
     data: DataOption = Path(".data"),
-    port: PortOption = 8000,
-    host: HostOption = "127.0.0.1",
     verbose: VerboseOption = False,
 ) -> None:
     """Start everything on this machine, until Ctrl-C.
