@@ -290,6 +290,22 @@ async def test_waiting_ends_when_the_document_is_final(client: httpx.AsyncClient
     assert (document["status"], document["error"]["code"]) == ("FAILED", "cancelled")
 
 
+async def test_a_document_is_cancelled_once_and_retried_once(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send") as send:
+        location = (await client.post("/ingest", json={"text": TEXT})).headers["location"]
+        for _ in range(2):
+            cancelled = await client.post(f"{location}/cancel")
+            assert (cancelled.status_code, cancelled.json()["error"]["code"]) == (200, "cancelled")
+        for _ in range(2):
+            retried = await client.post(f"{location}/retry")
+            assert (retried.status_code, retried.json()["status"]) == (200, "PENDING")
+
+    assert send.call_count == 2
+    for action in ("cancel", "retry"):
+        missing = await client.post(f"/documents/0199c0de-7a11-7c4e-8a55-0242ac120002/{action}")
+        assert (missing.status_code, missing.json()["code"]) == (404, "document_not_found")
+
+
 async def test_pages_lead_through_all_documents_once_while_new_ones_arrive(client: httpx.AsyncClient) -> None:
     with patch.object(process_ingestion, "send"):
         for number in range(7):

@@ -1,4 +1,4 @@
-"""Looking at documents, and removing them."""
+"""Looking at documents, steering them, and removing them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response, status
 
 from app.api.cursor import Cursor
-from app.api.dependencies import Resources
+from app.api.dependencies import Bell, Resources
 from app.api.problems import problems
 from app.errors import DocumentNotFound, InvalidRequest
+from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document, DocumentStatus
 from app.schemas.document import DocumentPage, DocumentResponse
 
@@ -39,14 +40,19 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
     deadline = loop.time() + wait_s
     pause_s = FIRST_LOOK_S
     while True:
-        document = await Document.get_or_none(id=document_id)
-        if document is None:
-            raise DocumentNotFound(document_id)
+        document = await _known(document_id)
         left_s = deadline - loop.time()
         if document.is_final or left_s <= 0:
             return document
         await asyncio.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, LAST_LOOK_S)
+
+
+async def _known(document_id: UUID) -> Document:
+    document = await Document.get_or_none(id=document_id)
+    if document is None:
+        raise DocumentNotFound(document_id)
+    return document
 
 
 @router.get("/documents", responses=problems(InvalidRequest))
@@ -72,6 +78,24 @@ async def list_documents(
         documents=[DocumentResponse.of(document) for document in page],
         next_cursor=Cursor.after(page[-1]).encode() if more else None,
     )
+
+
+@router.post("/documents/{document_id}/retry", responses=problems(DocumentNotFound, InvalidRequest))
+async def retry_document(document_id: UUID, doorbell: Bell) -> DocumentResponse:
+    """Queue a FAILED document again, with all its tries. In any other status, nothing is done."""
+    if await Document.retry(document_id):
+        await doorbell.ring(process_ingestion.send, str(document_id))
+    return DocumentResponse.of(await _known(document_id))
+
+
+@router.post("/documents/{document_id}/cancel", responses=problems(DocumentNotFound, InvalidRequest))
+async def cancel_document(document_id: UUID) -> DocumentResponse:
+    """Give up a document that is not final yet: it is FAILED with the code `cancelled`.
+
+    A worker that has it in hand notices at its next beat, and can write nothing from this moment on.
+    """
+    await Document.cancel(document_id)
+    return DocumentResponse.of(await _known(document_id))
 
 
 @router.delete(
