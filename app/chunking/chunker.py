@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from app.chunking.breaks import Breaks
 from app.chunking.passage import Passage
@@ -14,12 +13,6 @@ from app.parsing.parsed_document import Heading, ParsedDocument
 #: A "word" that a model takes for one unknown token may be a megabyte of base64. No passage is longer than
 #: this, for each token that it may have.
 MAX_CHARS_PER_TOKEN = 32
-
-
-class _Cut(NamedTuple):
-    end: int
-    is_hard: bool = False  # In the middle of a word, for want of a better place.
-    is_heading: bool = False
 
 
 class Chunker:
@@ -64,67 +57,71 @@ class _Splitter:
         self.heading_starts = [heading.char_start for heading in parsed.headings]
         self.heading_paths = _paths(parsed.headings)
 
-    def passages(self) -> list[Passage]:
-        found: list[Passage] = []
-        start, done, is_hard = self._skip_space(0), 0, False
-        while start < len(self.text):
-            cut = self._cut(start, done, starts_hard=is_hard)
-            if cut is None:  # The overlap left no room for anything new.
-                start, is_hard = self._skip_space(done), True
-                continue
-            found.append(self._passage(start, cut.end))
-            done = cut.end
-            start, is_hard = self._next_start(start, cut)
-        return found
+    def passages(self) -> Iterator[Passage]:
+        """In order, each with something new in it."""
+        start = done = self._skip_space(0)
+        while done < len(self.text):
+            end = self._fitted(start, done, self._end(start, done))
+            if end > done:
+                yield self._passage(start, end)
+                done = self._skip_space(end)
+                start = self._next_start(start, end, done)
+            else:  # The overlap left no room for anything new.
+                start = done
 
-    def _cut(self, start: int, done: int, *, starts_hard: bool) -> _Cut | None:
-        """Where the passage from `start` ends: behind `done`, so that there is something new in it."""
+    def _end(self, start: int, done: int) -> int:
+        """Where the passage from `start` should end: behind `done`, if there is room."""
         first = self.tokens.first_after(start)
         high = min(
             self.tokens.start_of(first + self.limit, len(self.text)),
             start + self.limit * MAX_CHARS_PER_TOKEN,
             len(self.text),
         )
-        half = max(self.tokens.start_of(first + self.limit // 2, high), done + 1, start + 1)
-        cut = self._best_cut(half, high) or self._fallback_cut(max(start, done) + 1, high)
-        if cut is None:
-            cut = _Cut(self.breaks.whole_character(high, max(start, done)), is_hard=True)
-        if starts_hard or cut.is_hard:
-            cut = self._shrunk(start, cut)
-        return cut if cut.end > done else None
+        half = self.tokens.start_of(first + self.limit // 2, high)
+        # A long word or gap may have no token in it that could mark the half.
+        return self._best_end(done, half if half < high else (start + high) // 2, high)
 
-    def _best_cut(self, half: int, high: int) -> _Cut | None:
-        heading = self.breaks.first_heading(half, high)
-        if heading is not None and heading < len(self.text):
-            return _Cut(heading, is_heading=True)
+    def _best_end(self, done: int, half: int, high: int) -> int:
+        """The best place in `[half, high]`, else the best before it, else one in the middle of a word."""
+        low = max(half, done + 1)
+        heading = self.breaks.first_heading(low, high)
+        if heading is not None:
+            return heading
         if high == len(self.text):
-            return _Cut(high)
-        end = self.breaks.best_end(half, high)
-        return None if end is None else _Cut(end)
+            return high
+        end = self.breaks.best_end(low, high) or self.breaks.best_end(done + 1, high)
+        return end or self.breaks.whole_character(high, done)
 
-    def _fallback_cut(self, low: int, high: int) -> _Cut | None:
-        """Less than half full is better than inside a word."""
-        end = self.breaks.best_end(low, high)
-        return None if end is None else _Cut(end)
+    def _fitted(self, start: int, done: int, end: int) -> int:
+        """Move `end` back until the passage has no more tokens than it may, by itself.
 
-    def _shrunk(self, start: int, cut: _Cut) -> _Cut:
-        """Cut off what is over the limit: a part of a word may have more tokens than it had in the whole."""
-        end, is_hard = cut.end, cut.is_hard
-        while end - start > 1 and (count := len(self.token_offsets(self.text[start:end]))) > self.limit:
-            shorter = start + max(1, (end - start) * self.limit // (count + 1))
-            end, is_hard = self.breaks.whole_character(min(shorter, end - 1), start), True
-        return cut if end == cut.end else _Cut(end, is_hard)
+        Only what begins or ends inside a word needs it, or lies on a seam: the part of a word may have more
+        tokens than the whole, which for MiniLM is a single unknown one from 101 letters on.
+        """
+        while end - start > 1 and not self._is_exact(start, end):
+            count = len(self.token_offsets(self.text[start:end]))
+            if count <= self.limit:
+                break
+            high = min(start + max(1, (end - start) * self.limit // count), end - 1)
+            end = self._best_end(max(start, done), (start + high) // 2, high)
+        return end
 
-    def _next_start(self, start: int, cut: _Cut) -> tuple[int, bool]:
-        if cut.end >= len(self.text):
-            return len(self.text), False
-        if not cut.is_heading and self.overlap:
-            back = self.tokens.first_from(cut.end) - self.overlap
-            low = max(self.tokens.start_of(max(back, 0), cut.end), start + 1)
-            overlapping = self.breaks.best_start(low, cut.end) if low < cut.end else None
-            if overlapping is not None:
-                return self._skip_space(overlapping), False
-        return self._skip_space(cut.end), cut.is_hard
+    def _is_exact(self, start: int, end: int) -> bool:
+        """Whether the tokens of the passage are those which the text has there."""
+        return (
+            self.breaks.is_soft(start) and self.breaks.is_soft(end) and not self.tokens.has_seam(start, end)
+        )
+
+    def _next_start(self, start: int, end: int, done: int) -> int:
+        """Where the passage after `[start, end)` begins: at `done`, or before it for the overlap's sake."""
+        if self.overlap == 0 or self.breaks.first_heading(end, end) is not None:
+            return done
+        back = max(self.tokens.first_from(end) - self.overlap, 0)
+        # Not by tokens alone: where a word of a thousand letters is one of them, each passage would begin a
+        # letter after the one before.
+        low = max(self.tokens.start_of(back, end), (start + end + 1) // 2)
+        overlapping = self.breaks.best_start(low, end) if low < end else None
+        return done if overlapping is None else min(self._skip_space(overlapping), done)
 
     def _passage(self, start: int, end: int) -> Passage:
         text = self.text[start:end].rstrip()
@@ -135,8 +132,13 @@ class _Splitter:
             char_end=end,
             page=self._page_at(start),
             headings=self._headings_at(start),
-            token_count=self.tokens.first_from(end) - self.tokens.first_after(start),
+            token_count=self._token_count(start, end),
         )
+
+    def _token_count(self, start: int, end: int) -> int:
+        if self._is_exact(start, end):
+            return self.tokens.first_from(end) - self.tokens.first_after(start)
+        return len(self.token_offsets(self.text[start:end]))
 
     def _page_at(self, position: int) -> int | None:
         if not self.page_starts:

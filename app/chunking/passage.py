@@ -14,4 +14,4 @@ class Passage:
     char_end: int
     page: int | None  # Where it begins; None in formats without pages.
     headings: tuple[str, ...]  # In force where it begins, outermost first.
-    token_count: int  # By the embedder's own tokenizer, special tokens not counted.
+    token_count: int  # Of `text` by itself, by the embedder's tokenizer, special tokens not counted.

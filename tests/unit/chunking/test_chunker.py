@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from app.chunking import tokens
 from app.chunking.chunker import MAX_CHARS_PER_TOKEN, Chunker
 from app.chunking.passage import Passage
 from app.chunking.tokens import SLICE_CHARS
 from app.embedding.hash import HashEmbedder
+from app.embedding.token_estimate import estimate_token_offsets
 from app.parsing.parsed_document import Heading, Page, ParsedDocument
 
 Tokenise = Callable[[str], Sequence[tuple[int, int]]]
@@ -46,14 +50,16 @@ def split(
 
 def check(text: str, passages: list[Passage], tokenise: Tokenise, limit: int) -> None:
     covered = bytearray(len(text))
-    starts = []
+    starts, ends = [], []
     for passage in passages:
         assert passage.text == text[passage.char_start : passage.char_end]
         assert passage.text == passage.text.strip() != ""
-        assert len(tokenise(passage.text)) <= limit
+        assert len(tokenise(passage.text)) == passage.token_count <= limit
         covered[passage.char_start : passage.char_end] = b"\x01" * (passage.char_end - passage.char_start)
         starts.append(passage.char_start)
+        ends.append(passage.char_end)
     assert starts == sorted(set(starts))
+    assert ends == sorted(set(ends))  # Each has something new.
     assert not [char for char, is_in in zip(text, covered, strict=True) if not is_in and not char.isspace()]
 
 
@@ -95,18 +101,55 @@ hard_text = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(text=hard_text, limit=st.integers(16, 60), overlap=st.integers(0, 8))
-def test_with_the_real_tokenizer_no_chunk_exceeds_the_limit_and_nothing_is_lost(
-    text: str, limit: int, overlap: int
+@st.composite
+def hard_documents(draw: st.DrawFn) -> ParsedDocument:
+    """Headings and pages may begin anywhere, in the middle of a word too."""
+    text = draw(hard_text)
+    places = st.lists(st.integers(0, max(len(text) - 1, 0)), max_size=8, unique=True).map(sorted)
+    headings = tuple(Heading(draw(st.integers(1, 3)), f"title {at}", at) for at in draw(places))
+    starts = [0, *draw(places), len(text)]
+    pages = tuple(
+        Page(number, begin, end)
+        for number, (begin, end) in enumerate(pairwise(starts), start=1)
+        if draw(st.just(len(starts) > 2))
+    )
+    return ParsedDocument(text, "text/plain", headings=headings, pages=pages)
+
+
+def path_at(position: int, headings: Sequence[Heading]) -> tuple[str, ...]:
+    """By definition: of those before, each that no later one of its level or above has ended."""
+    before = [heading for heading in headings if heading.char_start <= position]
+    return tuple(
+        heading.title
+        for at, heading in enumerate(before)
+        if all(later.level > heading.level for later in before[at + 1 :])
+    )
+
+
+@pytest.mark.parametrize(
+    "tokenise", [minilm(), words, estimate_token_offsets], ids=["minilm", "words", "estimate"]
+)
+@settings(max_examples=200, deadline=None)
+@given(document=hard_documents(), limit=st.integers(16, 60), overlap=st.integers(0, 12))
+def test_whatever_the_text_no_chunk_exceeds_the_limit_and_nothing_is_lost(
+    tokenise: Tokenise, document: ParsedDocument, limit: int, overlap: int
 ) -> None:
-    check(text, split(text, minilm(), limit, overlap), minilm(), limit)
+    chunker = Chunker(tokenise, chunk_tokens=limit, overlap_tokens=overlap, max_tokens=254)
+    passages = chunker.split(document)
+
+    check(document.text, passages, tokenise, limit)
+    for passage in passages:
+        assert passage.headings == path_at(passage.char_start, document.headings)
+        on = [page.number for page in document.pages if page.char_start <= passage.char_start < page.char_end]
+        assert passage.page == (on[0] if on else None)
 
 
-@settings(max_examples=300, deadline=None)
-@given(text=hard_text, limit=st.integers(16, 60), overlap=st.integers(0, 8))
-def test_with_words_as_tokens_too(text: str, limit: int, overlap: int) -> None:
-    check(text, split(text, words, limit, overlap), words, limit)
+@settings(max_examples=100, deadline=None)
+@given(text=hard_text, limit=st.integers(16, 60))
+def test_where_slices_meet_no_chunk_exceeds_the_limit_either(text: str, limit: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "SLICE_CHARS", 50)
+        check(text, split(text, minilm(), limit), minilm(), limit)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "\n" * 1_000_000])
@@ -186,14 +229,63 @@ def test_headings_are_a_path_and_pages_are_where_a_chunk_begins() -> None:
     assert (found["a"].page, found["c"].page) == (1, 4)
 
 
-def test_an_endless_word_is_cut_between_characters_and_into_bounded_pieces() -> None:
-    text = "e\u0301" * 5000
+@pytest.mark.parametrize("unit", ["e\u0301", "👩🏽‍🚒", "🇩🇪", "각", "한"], ids=ascii)
+def test_an_endless_word_is_cut_between_whole_characters(unit: str) -> None:
+    text = unit * 3000
     passages = split(text, minilm(), limit=16)
 
     check(text, passages, minilm(), 16)
-    assert all(passage.text[0] != "\u0301" for passage in passages)
+    assert {len(passage.text) % len(unit) for passage in passages} == {0}
+
+
+def test_a_blob_that_is_one_unknown_token_is_cut_into_bounded_pieces() -> None:
     blob = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))
+
     assert max(len(passage.text) for passage in split(blob, minilm(), limit=64)) <= 64 * MAX_CHARS_PER_TOKEN
+
+
+def test_chinese_is_cut_at_the_ends_of_sentences_else_of_clauses_and_overlaps() -> None:
+    first, second, *_ = split(
+        "水门六时开启，船只进入闸室。水位上升之后，上闸门打开，船只继续航行。", minilm(), limit=16
+    )
+    assert first.text == "水门六时开启，船只进入闸室。"
+    assert second.text.startswith("入闸室。水位")
+
+    first, second, *_ = split("水门在早晨六时开启了，船只进入闸室之后水位上升", minilm(), limit=16, overlap=0)
+    assert (first.text[-1], second.text[0]) == ("，", "船")
+
+
+def test_a_great_gap_is_crossed_without_a_chunk_of_overlap_alone() -> None:
+    text = "The gate opens. The barge" + " " * 100_000 + "enters the lock."
+    passages = split(text, minilm())
+
+    check(text, passages, minilm(), 16)
+    assert [passage.text for passage in passages] == ["The gate opens. The barge", "enters the lock."]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [" ", "\n", "\t\n ", "a", "a ", ". ", '."', "水", "。", "\u0301", "\u200b", "🇩", "1,", "\x1c"],
+    ids=ascii,
+)
+def test_a_million_of_anything_is_cut_in_linear_time(unit: str) -> None:
+    text = f"begin {unit * (300_000 // len(unit))} end"
+
+    began = time.process_time()
+    passages = split(text, limit=64)
+
+    assert time.process_time() - began < 4  # A second at most; anything quadratic takes minutes.
+    check(text, passages, words, 64)
+
+
+def test_neighbours_share_no_more_than_the_overlap_and_it_begins_with_a_word() -> None:
+    text = " ".join(f"w{number}" + "." * (number % 13 == 0) for number in range(500))
+    passages = split(text, minilm(), limit=40, overlap=10)
+
+    for before, after in pairwise(passages):
+        shared = text[after.char_start : before.char_end]
+        assert 0 < len(minilm()(shared)) <= 10
+        assert text[after.char_start - 1] == " "
 
 
 def test_a_text_of_many_slices_is_tokenised_like_a_short_one() -> None:
