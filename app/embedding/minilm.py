@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import ctranslate2
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -17,7 +18,10 @@ from app.embedding.minilm_files import converted_model, package_files
 from app.embedding.protocol import TextKind
 from app.errors import StartupError
 
+log = structlog.get_logger(__name__)
+
 #: The model was trained on at most 256 tokens, two of which are [CLS] and [SEP].
+CLS, SEP = 101, 102
 SPECIAL_TOKENS = 2
 MAX_TOKENS = 256 - SPECIAL_TOKENS
 
@@ -67,14 +71,17 @@ class MiniLMEmbedder:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         model = converted_model(files, cache_dir=cache_dir, compute_type=compute_type)
-        has_gpu = ctranslate2.get_cuda_device_count() > 0
-        encoder = _encoder(model, threads, compute_type, has_gpu=has_gpu)
-        batch_tokens = GPU_BATCH_TOKENS if has_gpu else CPU_BATCH_TOKENS_PER_THREAD * threads
-        return cls(tokenizer, encoder, batch_tokens=batch_tokens)
+        on_gpu = _gpu_encoder(model, compute_type)
+        if on_gpu is not None:
+            return cls(tokenizer, on_gpu, batch_tokens=GPU_BATCH_TOKENS)
+        on_cpu = _cpu_encoder(model, threads, compute_type)
+        return cls(tokenizer, on_cpu, batch_tokens=CPU_BATCH_TOKENS_PER_THREAD * threads)
 
     def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """See `Embedder.token_offsets`."""
-        offsets: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        # Not `encode`, which keeps the interpreter to itself all the time, so that no request is answered.
+        (encoding,) = self._tokenizer.encode_batch([_encodable(text)], add_special_tokens=False)
+        offsets: list[tuple[int, int]] = encoding.offsets
         return offsets
 
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
@@ -88,7 +95,8 @@ class MiniLMEmbedder:
         await asyncio.to_thread(self._batcher.close)
 
     def _ids(self, texts: Sequence[str]) -> list[Ids]:
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=True)
+        encodable = [_encodable(text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(encodable, add_special_tokens=True)
         return [_cut(encoding.ids) for encoding in encodings]
 
     def _run(self, texts: list[Ids]) -> NDArray[np.float32]:
@@ -102,20 +110,35 @@ class MiniLMEmbedder:
         return vectors
 
 
-def _encoder(model: Path, threads: int, compute_type: str, *, has_gpu: bool) -> Any:
-    if has_gpu and compute_type == "int8":
+def _gpu_encoder(model: Path, compute_type: str) -> Any | None:
+    """The model on a GPU, if there is one that works."""
+    if ctranslate2.get_cuda_device_count() == 0:
+        return None
+    if compute_type == "int8":
         compute_type = "int8_float16"  # What is not a matrix product is otherwise done in float32 there.
     try:
+        encoder = ctranslate2.Encoder(str(model), device="cuda", compute_type=compute_type)
+        # The driver alone is not enough, and that cuBLAS is missing is noticed by the first batch only.
+        encoder.forward_batch([[CLS, SEP]])
+    except (RuntimeError, ValueError) as error:
+        log.warning("gpu_not_used", reason=str(error))
+        return None
+    return encoder
+
+
+def _cpu_encoder(model: Path, threads: int, compute_type: str) -> Any:
+    try:
         return ctranslate2.Encoder(
-            str(model),
-            device="cuda" if has_gpu else "cpu",
-            compute_type=compute_type,
-            inter_threads=1,
-            intra_threads=threads,
+            str(model), device="cpu", compute_type=compute_type, inter_threads=1, intra_threads=threads
         )
     except (RuntimeError, ValueError) as error:
         # ValueError: a compute type that this processor does not have.
         raise StartupError(f"The embedding model cannot be loaded: {error}.") from error
+
+
+def _encodable(text: str) -> str:
+    """The tokenizer takes no half of a surrogate pair; a question mark in its place moves no offset."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _cut(ids: Ids) -> Ids:

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import shutil
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from importlib.machinery import ModuleSpec
 from itertools import pairwise
@@ -214,6 +215,31 @@ def test_a_text_of_any_length_is_tokenised_whole(
     assert token_offsets(text) == [(start, start + 4) for start in range(0, len(text), 5)]
 
 
+def test_while_a_large_text_is_tokenised_others_get_their_turn(
+    token_offsets: Callable[[str], list[tuple[int, int]]],
+) -> None:
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(10)  # Now nobody gets a turn who is not given it.
+    try:
+        may_begin, is_done = threading.Event(), False
+        turns: list[bool] = []
+
+        def take_turn() -> None:
+            may_begin.wait(10)
+            turns.append(is_done)
+
+        other = threading.Thread(target=take_turn)
+        other.start()
+        may_begin.set()
+        token_offsets("The gate opens at six. " * 20_000)
+        is_done = True
+        other.join()
+    finally:
+        sys.setswitchinterval(usual_s)
+
+    assert turns == [False]
+
+
 # --- The cache ---------------------------------------------------------------------------------------------
 
 
@@ -330,18 +356,49 @@ async def test_a_model_that_cannot_be_loaded_is_told_in_a_sentence(
         await MiniLMEmbedder.open(cache_dir=cache_dir)
 
 
+class Encoder:
+    """Stands for a GPU's, of which only the request is seen."""
+
+    def __init__(self, _: str, **options: object) -> None:
+        self.options = options
+
+    def forward_batch(self, texts: list[list[int]]) -> None:
+        """Works."""
+
+
+class WithoutCuBLAS(Encoder):
+    """As CTranslate2 behaves where there is a driver and no cuBLAS."""
+
+    def forward_batch(self, texts: list[list[int]]) -> None:
+        del texts
+        if self.options["device"] == "cuda":
+            raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+
+
 async def test_a_gpu_is_asked_for_int8_with_half_precision_and_larger_batches(
     cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, object] = {}
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
-    monkeypatch.setattr(ctranslate2, "Encoder", lambda _, **options: asked.update(options))
+    monkeypatch.setattr(ctranslate2, "Encoder", Encoder)
 
     embedder = await MiniLMEmbedder.open(cache_dir=cache_dir)
     await embedder.close()
 
-    assert (asked["device"], asked["compute_type"]) == ("cuda", "int8_float16")
+    assert embedder._encoder.options == {"device": "cuda", "compute_type": "int8_float16"}
     assert embedder._batcher._patient._batch_tokens == minilm.GPU_BATCH_TOKENS
+
+
+async def test_a_gpu_that_cannot_be_used_leaves_the_work_to_the_processor(
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setattr(ctranslate2, "Encoder", WithoutCuBLAS)
+
+    embedder = await MiniLMEmbedder.open(cache_dir=cache_dir, threads=3)
+    await embedder.close()
+
+    assert (embedder._encoder.options["device"], embedder._encoder.options["intra_threads"]) == ("cpu", 3)
+    assert embedder._batcher._patient._batch_tokens == 3 * minilm.CPU_BATCH_TOKENS_PER_THREAD
 
 
 def test_the_package_is_found_without_importing_it() -> None:
