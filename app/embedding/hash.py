@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -22,6 +24,7 @@ class HashEmbedder:
     def __init__(self, dimensions: int = 64) -> None:
         self.dimensions = dimensions
         self.model = f"hash-{dimensions}"
+        self._is_closed = False
 
     def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Words and single marks."""
@@ -30,18 +33,26 @@ class HashEmbedder:
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
         """See `Embedder.embed`; questions and passages are treated alike."""
         del kind
+        if self._is_closed:
+            raise RuntimeError("The embedder is closed.")
+        return await asyncio.to_thread(self._vectors, texts)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+        self._is_closed = True
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
             # The first direction is in every text: no text is without one, and no vector without a length.
             vectors[row, 0] = 0.1
             for word in WORD.findall(text)[: self.max_tokens]:
-                vectors[row] += self._direction(word.lower())
+                vectors[row] += _direction(word.lower(), self.dimensions)
         lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / lengths
 
-    async def close(self) -> None:
-        """There is nothing to let go of."""
 
-    def _direction(self, word: str) -> NDArray[np.float32]:
-        seed = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
-        return np.random.default_rng(seed).standard_normal(self.dimensions, np.float32)
+@lru_cache(maxsize=16_384)
+def _direction(word: str, dimensions: int) -> NDArray[np.float32]:
+    seed = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    return np.random.default_rng(seed).standard_normal(dimensions, np.float32)

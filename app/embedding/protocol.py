@@ -18,7 +18,7 @@ class TextKind(StrEnum):
 
 
 class Embedder(Protocol):
-    """Maps texts to unit vectors. Made in `app.embedding.factory.open_embedder`, closed by `close`."""
+    """Maps texts to unit vectors. Made and closed by `app.services.resources`."""
 
     model: str  # Names the vector space: vectors of two models are never mixed.
     dimensions: int
