@@ -30,6 +30,9 @@ MAX_TOKENS = 256 - SPECIAL_TOKENS
 CPU_BATCH_TOKENS_PER_THREAD = 512
 GPU_BATCH_TOKENS = 16_384
 
+#: How many texts are tokenised in one call.
+TEXTS_AT_ONCE = 128
+
 
 class MiniLMEmbedder:
     """The model that sentence-transformers publishes, run by CTranslate2; on a GPU where there is one.
@@ -95,9 +98,13 @@ class MiniLMEmbedder:
         await asyncio.to_thread(self._batcher.close)
 
     def _ids(self, texts: Sequence[str]) -> list[Ids]:
-        encodable = [_encodable(text) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(encodable, add_special_tokens=True)
-        return [_cut(encoding.ids) for encoding in encodings]
+        ids: list[Ids] = []
+        # The tokenizer works for one call at a time: ten thousand texts would hold up all others for seconds.
+        for first in range(0, len(texts), TEXTS_AT_ONCE):
+            encodable = [_encodable(text) for text in texts[first : first + TEXTS_AT_ONCE]]
+            encodings = self._tokenizer.encode_batch_fast(encodable, add_special_tokens=True)
+            ids.extend(_cut(encoding.ids) for encoding in encodings)
+        return ids
 
     def _run(self, texts: list[Ids]) -> NDArray[np.float32]:
         output = self._encoder.forward_batch(texts)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from app.embedding import minilm, minilm_files
 from app.embedding.minilm import MiniLMEmbedder
@@ -213,6 +213,31 @@ def test_a_text_of_any_length_is_tokenised_whole(
     text = "gate " * 10_000
 
     assert token_offsets(text) == [(start, start + 4) for start in range(0, len(text), 5)]
+
+
+class Counting:
+    """The tokenizer, with a note of how many texts each call brings."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.calls: list[int] = []
+
+    def encode_batch_fast(self, texts: list[str], **options: bool) -> list[Encoding]:
+        self.calls.append(len(texts))
+        return self.tokenizer.encode_batch_fast(texts, **options)
+
+
+async def test_the_texts_of_a_large_call_are_tokenised_in_pieces_and_in_order(
+    embedder: MiniLMEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = Counting(embedder._tokenizer)
+    monkeypatch.setattr(embedder, "_tokenizer", tokenizer)
+    monkeypatch.setattr(minilm, "TEXTS_AT_ONCE", 3)
+
+    vectors = await embedder.embed(TEXTS)
+
+    assert tokenizer.calls == [3, 3, 2]
+    assert np.argmax(vectors @ VECTORS.T, axis=1).tolist() == list(range(len(TEXTS)))
 
 
 def test_while_a_large_text_is_tokenised_others_get_their_turn(
