@@ -120,12 +120,14 @@ class EmbedderRefused(PermanentError):
         self.reason = reason
 
 
-class ContentMissing(PermanentError):
+class ContentMissing(TransientError):
+    """Transient: when a folder is not mounted here, every content is missing, and comes back with it."""
+
     code = "content_missing"
-    hint = "The stored file was removed from STORAGE_URL; send the document again."
+    hint = "Check that every process sees the folder of STORAGE_URL; if the file is gone, send it again."
 
     def __init__(self, content_key: str) -> None:
-        super().__init__("The content of the document is not in the storage any more.")
+        super().__init__("The content of the document is not in the storage.")
         self.content_key = content_key
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
 from fastapi import FastAPI
 
 from app import __version__
@@ -12,8 +15,11 @@ from app.api import documents, health, ingest, search
 from app.api.errors import register_error_handlers
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
+from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
 from app.services.resources import open_api
+
+log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -22,9 +28,14 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
-        async with open_api(settings) as app.state.resources:
-            with Doorbell() as app.state.doorbell:
-                yield
+        async with AsyncExitStack() as opened:
+            try:
+                app.state.resources = await opened.enter_async_context(open_api(settings))
+            except StartupError as error:
+                log.critical("cannot_start", reason=str(error))
+                sys.exit(os.EX_CONFIG)
+            app.state.doorbell = opened.enter_context(Doorbell())
+            yield
 
     app = FastAPI(
         title="Sluice",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from unittest.mock import patch
@@ -18,6 +20,7 @@ from app.models.document import Document
 from app.models.document_content import DocumentContent
 from tests.support import emptied_database
 
+JSON = {"content-type": "application/json"}
 TEXT = "The upper gate opens at six in the morning."
 
 
@@ -65,9 +68,8 @@ async def test_the_job_is_enqueued_after_the_row_is_committed(client: httpx.Asyn
 
     counts: list[int] = []
 
-    async def ring(self: object, send: object, document_id: str) -> bool:
+    async def ring(self: object, send: object, document_id: UUID) -> None:
         counts.append(await rows_seen_by_others())
-        return True
 
     with patch("app.jobs.doorbell.Doorbell.ring", ring):
         await client.post("/ingest", json={"text": TEXT})
@@ -142,12 +144,22 @@ async def test_a_failed_document_posted_again_is_queued_again(client: httpx.Asyn
     assert (document["status"], document["error"], document["failures"]) == ("PENDING", None, 0)
 
 
+async def test_metadata_may_speak_of_escapes(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        answer = await client.post("/ingest", json={"text": TEXT, "metadata": {"k": "\\u0000"}})
+
+    assert answer.status_code == 201
+    assert (await client.get(answer.headers["location"])).json()["metadata"] == {"k": "\\u0000"}
+
+
 async def test_a_document_is_accepted_while_redis_refuses(client: httpx.AsyncClient) -> None:
     with patch.object(process_ingestion, "send", side_effect=ConnectionError("refused")):
         answer = await client.post("/ingest", json={"text": TEXT})
 
     assert answer.status_code == 201
-    assert await Document.filter(id=answer.json()["document_id"], status="PENDING").exists()
+    # The reconciler takes it up at its next sweep, however long the queue is.
+    taken = await Document.take_unsent(limit=10, late_too=False)
+    assert [str(document_id) for document_id in taken] == [answer.json()["document_id"]]
 
 
 @pytest.mark.parametrize("limits", [{"INLINE_CONTENT_BYTES": 64}])
@@ -168,6 +180,29 @@ async def test_a_large_content_is_stored_as_a_file_and_removed_with_its_document
 
     assert (await client.delete(answer.headers["location"])).status_code == 204
     assert not path.exists()
+
+
+@pytest.mark.parametrize("limits", [{"INLINE_CONTENT_BYTES": 64}])
+async def test_an_update_leaves_no_file_of_the_version_before(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    sizes = [100, 1, 200, 300, 1]
+    with patch.object(process_ingestion, "send"):
+        for size in sizes:
+            await client.post("/ingest", json={"text": TEXT * size, "external_id": "gates"})
+            files = [path for path in app.state.resources.store.root.rglob("*") if path.is_file()]
+            assert len(files) == (1 if size > 1 else 0)
+
+
+async def test_a_file_that_cannot_be_removed_does_not_keep_its_document(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    store = app.state.resources.store
+    key = store.save(io.BytesIO(b"gates")).key
+    with patch("pathlib.Path.unlink", side_effect=PermissionError(13, "Permission denied")):
+        store.delete(key)
+    assert store.path(key).is_file()
+    store.delete(key)
 
 
 @pytest.mark.parametrize("limits", [{"MAX_JSON_BYTES": 1000, "MAX_UPLOAD_BYTES": 1000}])
@@ -211,6 +246,19 @@ async def test_a_body_over_the_limit_is_refused(
         ({"json": {"text": "a", "metadata": {"k": "\x00"}}}, 422, "invalid_request"),
         ({"json": {"text": "a", "metadata": {"k": "v" * 20_000}}}, 422, "invalid_request"),
         ({"json": {"text": "a", "collection": ""}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "collection": "水" * 67}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "external_id": "水" * 342}}, 422, "invalid_request"),
+        (
+            {"content": b'{"text": "a", "metadata": {"k": [1e999]}}', "headers": JSON},
+            422,
+            "invalid_request",
+        ),
+        ({"content": b'{"text": "a", "metadata": {"k": NaN}}', "headers": JSON}, 422, "invalid_request"),
+        (
+            {"files": {"file": ("a.txt", b"a")}, "data": {"metadata": '{"k": Infinity}'}},
+            422,
+            "invalid_request",
+        ),
         ({"json": ["text"]}, 422, "invalid_request"),
         (
             {"content": b'{"text": "\\ud800"}', "headers": {"content-type": "application/json"}},
@@ -342,7 +390,23 @@ async def test_documents_are_listed_by_status_and_collection(client: httpx.Async
     assert await listed(collection="none") == []
 
 
-@pytest.mark.parametrize("params", [{"cursor": "x"}, {"cursor": "AAAA"}, {"status": "DONE"}, {"limit": "0"}])
+def forged(moment: str) -> str:
+    return base64.urlsafe_b64encode(f"{moment} {'0' * 32}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"cursor": "x"},
+        {"cursor": "AAAA"},
+        {"cursor": forged("0001-01-01T00:00+14:00")},
+        {"cursor": forged("9999-12-31T23:59-14:00")},
+        {"cursor": forged("2026-01-01T00:00")},
+        {"status": "DONE"},
+        {"limit": "0"},
+        {"collection": "\x00"},
+    ],
+)
 async def test_a_bad_page_is_refused(client: httpx.AsyncClient, params: dict[str, str]) -> None:
     answer = await client.get("/documents", params=params)
 

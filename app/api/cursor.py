@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -41,8 +41,8 @@ class Cursor(NamedTuple):
             moment = datetime.fromisoformat(created_at)
             if moment.tzinfo is None:
                 raise ValueError("no time zone")
-            return cls(moment, UUID(document_id))
-        except (ValueError, binascii.Error) as error:
+            return cls(moment.astimezone(UTC), UUID(document_id))
+        except (ValueError, OverflowError, binascii.Error) as error:
             raise InvalidRequest("The cursor is none that this service gave out.") from error
 
     def older(self) -> Q:

@@ -15,6 +15,7 @@ from app.errors import DocumentNotFound, InvalidRequest
 from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document, DocumentStatus
 from app.schemas.document import DocumentPage, DocumentResponse
+from app.schemas.ingest import StorableText
 
 router = APIRouter(tags=["documents"])
 
@@ -58,7 +59,9 @@ async def _known(document_id: UUID) -> Document:
 @router.get("/documents", responses=problems(InvalidRequest))
 async def list_documents(
     status: Annotated[list[DocumentStatus] | None, Query(description="Only these.")] = None,
-    collection: Annotated[str | None, Query(max_length=200, description="Only from this one.")] = None,
+    collection: Annotated[
+        StorableText | None, Query(max_length=200, description="Only from this one.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next_cursor` of the page before.")
@@ -84,7 +87,7 @@ async def list_documents(
 async def retry_document(document_id: UUID, doorbell: Bell) -> DocumentResponse:
     """Queue a FAILED document again, with all its tries. In any other status, nothing is done."""
     if await Document.retry(document_id):
-        await doorbell.ring(process_ingestion.send, str(document_id))
+        await doorbell.ring(process_ingestion.send, document_id)
     return DocumentResponse.of(await _known(document_id))
 
 

@@ -9,8 +9,9 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from tortoise.exceptions import DBConnectionError
 
 from app import errors
@@ -40,8 +41,8 @@ def register_error_handlers(app: FastAPI) -> None:
     """Make every error of the app a problem+json answer."""
     app.add_exception_handler(errors.ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unforeseen)
     for away in (*UNREACHABLE, DBConnectionError, asyncpg.InterfaceError):
         app.add_exception_handler(away, _database_away)
@@ -82,7 +83,7 @@ async def _service_error(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError | ValidationError)
+    assert isinstance(error, RequestValidationError)
     places = [
         InvalidField(
             pointer="/" + "/".join(str(part) for part in found["loc"] if part != "body"), detail=found["msg"]
@@ -99,6 +100,11 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
     answer = problem(refused, status=error.status_code)
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def _client_gone(_: Request, error: Exception) -> Response:
+    del error  # Nobody is there to be told.
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _database_away(_: Request, error: Exception) -> JSONResponse:

@@ -62,7 +62,7 @@ async def ingest(
     if accepted.queued:
         # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
         # reconciler sends it.
-        await doorbell.ring(process_ingestion.send, str(accepted.document_id))
+        await doorbell.ring(process_ingestion.send, accepted.document_id)
     response.headers["Location"] = f"/documents/{accepted.document_id}"
     response.status_code = status.HTTP_201_CREATED if accepted.created else status.HTTP_200_OK
     return IngestResponse(document_id=accepted.document_id, status=accepted.status)

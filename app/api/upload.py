@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.message import Message
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 
 from app.core.config import Settings
 from app.errors import MalformedBody, PayloadTooLarge, StorageFull, StorageUnavailable, UnknownBodyType
 from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest
 from app.services.intake_service import Offer
+
+FieldsT = TypeVar("FieldsT", bound=IngestFields)
 
 MAX_NAME_CHARS = 255
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -32,7 +36,7 @@ async def offered(request: Request, settings: Settings) -> AsyncIterator[Offer]:
     Raises:
         UnknownBodyType: The body is neither JSON nor multipart/form-data.
         PayloadTooLarge: It is over the limit; no more of it is read.
-        MalformedBody, ValidationError: It is not what it says, or not what we ask for.
+        MalformedBody, RequestValidationError: It is not what it says, or not what we ask for.
         StorageFull: There is no space for it.
     """
     content_type = request.headers.get("content-type", "")
@@ -71,7 +75,8 @@ async def _json_offer(request: Request, limit_bytes: int) -> Offer:
     body = bytearray()
     async for block in _counted(request, limit_bytes):
         body += block
-    asked = IngestRequest.model_validate_json(bytes(body))
+    # Off the event loop: a large body takes a second to check.
+    asked = await asyncio.to_thread(_checked, lambda: IngestRequest.model_validate_json(bytes(body)))
     return _offer(asked, io.BytesIO(asked.body.encode()), source_name=None)
 
 
@@ -89,11 +94,16 @@ async def _form(request: Request, limit_bytes: int) -> FormData:
         reason = getattr(error, "message", None) or "the multipart body is malformed"
         raise MalformedBody(f"The body cannot be read: {reason}") from error
     except OSError as error:
-        if isinstance(error, ClientDisconnect):
-            raise
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageFull from error
         raise StorageUnavailable(error.strerror or "unknown reason") from error
+
+
+def _checked(validate: Callable[[], FieldsT]) -> FieldsT:
+    try:
+        return validate()
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_context=False)) from error
 
 
 def _form_offer(form: FormData) -> Offer:
@@ -103,7 +113,8 @@ def _form_offer(form: FormData) -> Offer:
         raise MalformedBody("The form has no part named `file` with a file in it.")
     if "metadata" in fields:
         fields["metadata"] = _metadata(fields["metadata"])
-    return _offer(IngestFields.model_validate(fields), file.file, source_name=display_name(file.filename))
+    checked = _checked(lambda: IngestFields.model_validate(fields))
+    return _offer(checked, file.file, source_name=display_name(file.filename))
 
 
 def _metadata(value: object) -> object:

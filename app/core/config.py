@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     def _is_postgres(cls, url: str) -> str:
         if urlsplit(url).scheme not in {"postgres", "postgresql", "asyncpg"}:
             raise ValueError("must begin with postgres://")
+        unknown = set(parse_qs(urlsplit(url).query)) - {"host", "port", "ssl", "sslmode"}
+        if unknown:
+            raise ValueError(f"has parameters that are not understood: {', '.join(sorted(unknown))}")
         # Tortoise knows the first and the last name, everybody else writes the second too.
         return url.replace("postgresql://", "postgres://", 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import asyncpg
 from aerich import Command
+from aerich.models import Aerich
 from pgvector.asyncpg import register_vector
-from tortoise import Tortoise, connections
+from tortoise import Tortoise
 from tortoise.backends.base.config_generator import expand_db_url
+from tortoise.exceptions import OperationalError
 
 from app.core.config import Settings, get_settings
 from app.errors import SchemaOutdated, StartupError
@@ -28,17 +31,30 @@ MODELS = [
 # Any number will do, so long as nobody else in the database uses it.
 MIGRATION_LOCK = 0x51_1C_E0
 
-# What connecting raises while the server is away, starting or stopping.
-UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, TimeoutError)
+# What is raised while the server is away, starts or stops; FileNotFoundError for a socket's path.
+UNREACHABLE = (
+    ConnectionError,
+    FileNotFoundError,
+    TimeoutError,
+    socket.gaierror,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+#: How long a statement may take before it counts as lost; copying chunks has a limit of its own.
+COMMAND_TIMEOUT_S = 30
 
 
 def tortoise_config(settings: Settings) -> dict[str, Any]:
     """What Tortoise and aerich want to know, with our pool and the codecs for vectors."""
-    connection = expand_db_url(settings.DATABASE_URL)
+    connection = _connection(settings)
     connection["credentials"] |= {
         "minsize": 1,
         "maxsize": settings.DATABASE_POOL_SIZE,
         "init": _prepare_connection,
+        "command_timeout": COMMAND_TIMEOUT_S,
         "server_settings": {
             "application_name": "sluice",
             # A filtered search goes on scanning until it has its k rows (pgvector, "Iterative Index Scans").
@@ -50,6 +66,14 @@ def tortoise_config(settings: Settings) -> dict[str, Any]:
         "apps": {"models": {"models": [*MODELS, "aerich.models"], "default_connection": "default"}},
         "use_tz": True,
     }
+
+
+def _connection(settings: Settings) -> dict[str, Any]:
+    connection: dict[str, Any] = expand_db_url(settings.DATABASE_URL)
+    # What libpq, and every provider's copy button, calls `sslmode`.
+    if "sslmode" in connection["credentials"]:
+        connection["credentials"]["ssl"] = connection["credentials"].pop("sslmode")
+    return connection
 
 
 def __getattr__(name: str) -> dict[str, Any]:
@@ -84,17 +108,21 @@ async def database(settings: Settings) -> AsyncIterator[None]:
 
 
 async def _check_schema() -> None:
-    query = (
-        "SELECT to_regclass('documents') IS NOT NULL AND to_regclass('vector_spaces') IS NOT NULL AS ready"
-    )
+    newest = max(MIGRATIONS.joinpath("models").glob("[0-9]*_*.py"), key=_number).name
     try:
-        rows = await connections.get("default").execute_query_dict(query)
+        is_current = await Aerich.exists(version=newest)
+    except OperationalError as error:
+        raise SchemaOutdated from error  # There is not even aerich's own table.
     except UNREACHABLE as error:
         raise StartupError(f"The database at DATABASE_URL cannot be reached: {_reason(error)}.") from error
     except asyncpg.PostgresError as error:
         raise StartupError(f"The database at DATABASE_URL refuses: {error}.") from error
-    if not rows[0]["ready"]:
+    if not is_current:
         raise SchemaOutdated
+
+
+def _number(migration: Path) -> int:
+    return int(migration.name.partition("_")[0])
 
 
 def _reason(error: BaseException) -> str:
@@ -107,7 +135,7 @@ async def connect(settings: Settings, *, timeout_s: float = 5) -> asyncpg.Connec
     Raises:
         OSError, asyncpg.PostgresError, TimeoutError: The server is away or refuses.
     """
-    credentials = expand_db_url(settings.DATABASE_URL)["credentials"]
+    credentials = _connection(settings)["credentials"]
     known = {
         key: credentials[key]
         for key in ("host", "port", "user", "password", "database", "ssl")

@@ -169,6 +169,8 @@ class Batcher:
     def _embed(self, batch: list[_Item]) -> None:
         try:
             vectors = self._run([item.ids for item in batch])
+            if vectors.shape != (len(batch), self._dimensions):
+                raise ValueError(f"The model gave {vectors.shape} for {len(batch)} texts.")
         except Exception as error:  # It is for those who wait, the thread goes on.
             self._embed_apart(batch, error)
             return

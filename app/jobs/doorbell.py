@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
+from uuid import UUID
 
 import structlog
+
+from app.models.document import Document
 
 log = structlog.get_logger(__name__)
 
@@ -17,7 +20,7 @@ SENDERS = 4
 
 
 class Doorbell:
-    """Runs sends in a few threads of its own.
+    """Runs sends in a few threads of its own, and leaves to the reconciler what it cannot send.
 
     A stalled Redis blocks a send until its socket times out. Then all threads are busy, and `ring` gives up
     at once instead of queueing behind them.
@@ -26,7 +29,7 @@ class Doorbell:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(SENDERS, thread_name_prefix="doorbell")
         self._under_way = 0
-        self._stalled = False
+        self._is_stalled = False
 
     def __enter__(self) -> Self:
         return self
@@ -34,16 +37,20 @@ class Doorbell:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def ring(self, send: Callable[[str], object], document_id: str) -> bool:
-        """Send, or leave it to the reconciler; whether the message is in the queue."""
-        if self._stalled and self._under_way >= SENDERS:
+    async def ring(self, send: Callable[[str], object], document_id: UUID) -> None:
+        """Have a committed document's id sent, or noted as unsent; never fails for the queue's sake."""
+        if not await self._is_sent(send, str(document_id)):
+            await Document.put_back_unsent([document_id])
+
+    async def _is_sent(self, send: Callable[[str], object], document_id: str) -> bool:
+        if self._is_stalled and self._under_way >= SENDERS:
             return False
         self._under_way += 1
         sending = asyncio.get_running_loop().run_in_executor(self._threads, send, document_id)
         sending.add_done_callback(self._ended)
         done, _ = await asyncio.wait({sending}, timeout=PATIENCE_S)
         if not done:
-            self._stalled = True
+            self._is_stalled = True
             log.warning("queue_slow", document_id=document_id)
             return False
         if (error := sending.exception()) is not None:
@@ -53,6 +60,5 @@ class Doorbell:
 
     def _ended(self, sending: asyncio.Future[object]) -> None:
         self._under_way -= 1
-        if sending.cancelled() or sending.exception() is not None:
-            return
-        self._stalled = False
+        if not sending.cancelled() and sending.exception() is None:
+            self._is_stalled = False

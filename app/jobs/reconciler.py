@@ -53,8 +53,8 @@ class Reconciler:
             log.warning("lease_expired", document_id=str(document_id))
         # While the queue is long, a document that waits is no sign of a lost message, and more messages would
         # only make it longer.
-        if await asyncio.to_thread(self._queue_length) < BATCH:
-            await self._send_again(await Document.take_unsent(limit=BATCH))
+        is_short = await asyncio.to_thread(self._queue_length) < BATCH
+        await self._send_again(await Document.take_unsent(limit=BATCH, late_too=is_short))
 
     async def _send_again(self, document_ids: list[UUID]) -> None:
         sent = await asyncio.to_thread(self._send_all, document_ids)

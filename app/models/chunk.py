@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from app.models.document import Document
 
 
+#: The index is what takes its time: about 600 chunks a second.
+COPY_TIMEOUT_S = 3600
+
+
 class NewChunk(NamedTuple):
     """A chunk on its way into the database."""
 
@@ -57,11 +61,14 @@ class Chunk(Model):
         cls, connection: asyncpg.Connection, document_id: UUID, version: int, chunks: Sequence[NewChunk]
     ) -> None:
         """Make `chunks` the only ones of the document, inside the caller's transaction."""
-        await connection.execute("DELETE FROM chunks WHERE document_id = $1", document_id)
+        await connection.execute(
+            "DELETE FROM chunks WHERE document_id = $1", document_id, timeout=COPY_TIMEOUT_S
+        )
         await connection.copy_records_to_table(
             "chunks",
             columns=COPIED_COLUMNS,
             records=(_record(document_id, version, ordinal, chunk) for ordinal, chunk in enumerate(chunks)),
+            timeout=COPY_TIMEOUT_S,
         )
 
 

@@ -47,6 +47,9 @@ MAX_FAILURES = 6
 RESEND_AFTER_S = 15
 RESEND_AT_MOST_S = 60
 
+#: `send_at` of a document that has no message for certain: it is sent however long the queue is.
+UNSENT = "timestamptz 'epoch'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDocument:
@@ -187,7 +190,9 @@ class Document(Model):
     async def _meet(self, new: NewDocument) -> Accepted | None:
         if self.sha256 != new.sha256:
             return await self._renew(new)
-        if self.status == DocumentStatus.FAILED and await self.retry(self.id):
+        if self.status == DocumentStatus.FAILED:
+            if not await self.retry(self.id):
+                return None
             return Accepted(
                 self.id, DocumentStatus.PENDING, created=False, queued=True, unused_key=new.content_key
             )
@@ -295,14 +300,14 @@ class Document(Model):
     async def release(self, error: Exception, *, backoff_s: float) -> bool:
         """Give it back after a transient failure, to be tried again later; FAILED when those are used up.
 
-        The wait doubles with each failure, with jitter. Dramatiq retries the message after a half to the
-        whole of `backoff_s * 2**failures`; the row is due after a quarter to a half of it, so that the
-        message never comes too early, and is not refused.
+        The wait doubles with each failure, with jitter. Dramatiq retries the message after once to twice
+        `backoff_s * 2**failures`; the row is due after a half to once of it, so that the message does not
+        come too early and be refused. Should it, the reconciler sends another.
         """
         if self.failures + 1 >= MAX_FAILURES:
             return await self.fail(error)
         wait_s = backoff_s * 2**self.failures
-        due_s = max(random.uniform(wait_s / 4, wait_s / 2), getattr(error, "retry_after_s", None) or 0)  # noqa: S311
+        due_s = max(random.uniform(wait_s / 2, wait_s), getattr(error, "retry_after_s", None) or 0)  # noqa: S311
         released = await self._move(
             RELEASE,
             self.id,
@@ -312,7 +317,7 @@ class Document(Model):
             send_at = now() + make_interval(secs => $3)""",
             self._line(error),
             due_s,
-            max(wait_s + RESEND_AFTER_S, due_s),
+            max(2 * wait_s + RESEND_AFTER_S, due_s),
             attempt=self.attempt,
         )
         return released is not None
@@ -335,7 +340,7 @@ class Document(Model):
         returned = await self._move(
             RELEASE,
             self.id,
-            "stage = 'queued', next_attempt_at = now(), send_at = now()",
+            f"stage = 'queued', next_attempt_at = now(), send_at = {UNSENT}",
             attempt=self.attempt,
         )
         return returned is not None
@@ -369,7 +374,7 @@ class Document(Model):
                 processing_errors = concat_ws(
                     E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
                 ),
-                failures = failures + 1, next_attempt_at = now(), send_at = now(), sends = 0,
+                failures = failures + 1, next_attempt_at = now(), send_at = {UNSENT}, sends = 0,
                 updated_at = now(), {NO_LEASE}
             WHERE id IN (
                 SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
@@ -384,8 +389,13 @@ class Document(Model):
         return [row["id"] for row in rows]
 
     @classmethod
-    async def take_unsent(cls, *, limit: int) -> list[UUID]:
-        """Documents that wait, are due, and whose message is missing or late; noted as sent now."""
+    async def take_unsent(cls, *, limit: int, late_too: bool) -> list[UUID]:
+        """Documents that wait and have no message, and are noted as sent now.
+
+        Args:
+            limit: So many at the most.
+            late_too: Also those whose message should have come by now.
+        """
         rows = await _fetch(
             f"""
             UPDATE documents SET
@@ -394,12 +404,14 @@ class Document(Model):
                     secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S})
                 )
             WHERE id IN (
-                SELECT id FROM documents WHERE status = 'PENDING' AND send_at <= now()
+                SELECT id FROM documents
+                WHERE status = 'PENDING' AND send_at <= CASE WHEN $2 THEN now() ELSE {UNSENT} END
                 ORDER BY send_at LIMIT $1 FOR UPDATE SKIP LOCKED
             )
             RETURNING id
             """,
             limit,
+            late_too,
         )
         return [row["id"] for row in rows]
 
@@ -407,7 +419,7 @@ class Document(Model):
     async def put_back_unsent(cls, document_ids: Sequence[UUID]) -> None:
         """The send failed: let the next sweep try again."""
         await _fetch(
-            "UPDATE documents SET send_at = now(), sends = GREATEST(sends - 1, 0)"
+            f"UPDATE documents SET send_at = {UNSENT}, sends = GREATEST(sends - 1, 0)"
             " WHERE id = ANY($1) AND status = 'PENDING' RETURNING id",
             list(document_ids),
         )

@@ -17,5 +17,6 @@ def told(error: Exception, *, stage: str | None) -> dict[str, Any]:
     else:
         code, retryable, hint = ServiceError.code, True, ServiceError.hint
         message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    message = message.replace("\x00", "")[:MAX_MESSAGE_CHARS]
+    # It is stored as text and as JSON, whatever a library put into it.
+    message = message.replace("\x00", "").encode("utf-8", "replace").decode()[:MAX_MESSAGE_CHARS]
     return {"code": code, "stage": stage, "message": message, "retryable": retryable, "hint": hint}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -14,16 +16,43 @@ from app.models.document import DocumentStatus
 MAX_METADATA_BYTES = 16 * 1024
 
 
-def _storable(text: str) -> str:
-    # PostgreSQL's text cannot hold the one, UTF-8 not the other.
+def storable(text: str) -> str:
+    """The text, if PostgreSQL and UTF-8 can hold it."""
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("must not contain lone surrogates")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
     return text
 
 
-StorableText = Annotated[str, AfterValidator(_storable)]
+def at_most_bytes(limit: int) -> Callable[[str], str]:
+    """For names that are indexed: an entry of an index has less than 2,704 bytes."""
+
+    def check(text: str) -> str:
+        if len(text.encode("utf-8", "surrogatepass")) > limit:
+            raise ValueError(f"must be at most {limit} bytes of UTF-8")
+        return text
+
+    return check
+
+
+def _check_json(value: JsonValue) -> None:
+    if isinstance(value, str):
+        storable(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("metadata must not contain NaN or infinite numbers, which JSON does not have")
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            storable(key)
+            _check_json(item)
+
+
+StorableText = Annotated[str, AfterValidator(storable)]
 
 
 class IngestFields(BaseModel):
@@ -32,24 +61,21 @@ class IngestFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: StorableText | None = Field(default=None, max_length=2000)
-    external_id: StorableText | None = Field(
+    external_id: Annotated[StorableText, AfterValidator(at_most_bytes(1024))] | None = Field(
         default=None,
         min_length=1,
-        max_length=1024,
         description="Your name for the document. Posting it again with other content makes a new version.",
     )
-    collection: StorableText = Field(
-        default="default", min_length=1, max_length=200, description="Where it is kept and searched."
+    collection: Annotated[StorableText, AfterValidator(at_most_bytes(200))] = Field(
+        default="default", min_length=1, description="Where it is kept and searched."
     )
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Anything; comes back in hits.")
 
     @model_validator(mode="after")
     def _metadata_is_small_and_storable(self) -> Self:
-        written = to_json(self.metadata)
-        if len(written) > MAX_METADATA_BYTES:
+        _check_json(dict(self.metadata))
+        if len(to_json(self.metadata)) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata must be at most {MAX_METADATA_BYTES} bytes of JSON")
-        if rb"\u0000" in written:
-            raise ValueError("metadata must not contain NUL characters")
         return self
 
 

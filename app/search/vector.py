@@ -42,22 +42,33 @@ async def nearest_chunks(
         top_k: At most so many hits.
         collections: Only documents of these; of all when None.
     """
-    # The cast is the index's own expression (VectorSpace.adopt): without it the index would not be used.
-    # `<#>` is the negative inner product, which for unit vectors is the negative cosine.
+    rows = await _ask(vector, top_k, collections, is_exact=False)
+    if collections is not None and len(rows) < top_k:
+        # The index gives up after so many chunks of other collections (hnsw.max_scan_tuples). These have few
+        # chunks near the question then, or few at all, and looking at each of them is fast.
+        rows = await _ask(vector, top_k, collections, is_exact=True)
+    return [_hit(row) for row in rows]
+
+
+async def _ask(
+    vector: NDArray[np.float32], top_k: int, collections: Sequence[str] | None, *, is_exact: bool
+) -> list[dict[str, Any]]:
+    # The cast is the index's own expression (VectorSpace.adopt): without it the index would not be used, as
+    # it is not when something is added. `<#>` is the negative inner product: of unit vectors, the cosine.
     halfvec = f"halfvec({len(vector):d})"
-    rows = await connections.get("default").execute_query_dict(
+    distance = f"(c.embedding::{halfvec} <#> $1::{halfvec})"
+    rows: list[dict[str, Any]] = await connections.get("default").execute_query_dict(
         f"""
         SELECT c.id, c.document_id, c.version, d.collection, d.external_id, c.text, d.title, d.source_name,
-            c.page, c.headings, c.char_start, c.char_end, d.metadata,
-            -(c.embedding::{halfvec} <#> $1::{halfvec}) AS score
+            c.page, c.headings, c.char_start, c.char_end, d.metadata, -{distance} AS score
         FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
         WHERE $2::text[] IS NULL OR d.collection = ANY($2::text[])
-        ORDER BY c.embedding::{halfvec} <#> $1::{halfvec}
+        ORDER BY {distance}{" + 0" if is_exact else ""}
         LIMIT $3
         """,
         [HalfVector(vector), None if collections is None else list(collections), top_k],
     )
-    return [_hit(row) for row in rows]
+    return rows
 
 
 def _hit(row: dict[str, Any]) -> Hit:

@@ -44,8 +44,12 @@ class IntakeService:
         """
         inline = offer.content.read(self.inline_content_bytes + 1)
         if len(inline) <= self.inline_content_bytes:
-            return await self._accept_inline(offer, inline)
-        return await self._accept_stored(offer)
+            accepted = await self._accept_inline(offer, inline)
+        else:
+            accepted = await self._accept_stored(offer)
+        if accepted.unused_key is not None:
+            await asyncio.to_thread(self.store.delete, accepted.unused_key)
+        return accepted
 
     async def _accept_inline(self, offer: Offer, content: bytes) -> Accepted:
         if not content.strip():
@@ -62,14 +66,11 @@ class IntakeService:
         offer.content.seek(0)
         stored = await asyncio.to_thread(self.store.save, offer.content)
         # If this fails, the row may be there all the same (a lost reply to COMMIT), so the file has to stay.
-        accepted = await Document.accept(
+        return await Document.accept(
             _new_document(
                 offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
             )
         )
-        if accepted.unused_key is not None:
-            await asyncio.to_thread(self.store.delete, accepted.unused_key)
-        return accepted
 
 
 def _new_document(

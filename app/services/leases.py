@@ -97,11 +97,13 @@ class Leases:
             task.uncancel()
             raise held.verdict from None
         finally:
-            # What follows locks the row, and a beat under way would wait for that with everybody's leases.
-            async with self._beating:
-                self._held.discard(held)
-                if not self._held:
-                    self._idle.set()
+            # First of all, so that no beat can find it any more, nor cancel what comes after the work.
+            self._held.discard(held)
+            if not self._held:
+                self._idle.set()
+        # What follows locks the row, and a beat under way would wait for that with everybody's leases.
+        async with self._beating:
+            pass
 
     async def drain(self, grace_s: float) -> None:
         """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
@@ -114,8 +116,11 @@ class Leases:
     async def _beat_for_ever(self) -> None:
         while True:
             await asyncio.sleep(min(PROGRESS_S, self._beat_s / 4))
-            async with self._beating:
-                await self._beat()
+            try:
+                async with self._beating:
+                    await self._beat()
+            except Exception:  # Without the beats, everything in hand would be lost.
+                log.exception("beat_failed")
             self._stop_what_ran_out()
 
     async def _beat(self) -> None:
@@ -129,7 +134,7 @@ class Leases:
             return
         if is_due:
             self._renewed_at = began_at
-        for held in news:
+        for held in self._held.intersection(news):
             if (held.document.id, held.document.attempt) not in ours:
                 log.warning("lease_lost", document_id=str(held.document.id), attempt=held.document.attempt)
                 held.stop(LeaseLost("Somebody else has the document now."))

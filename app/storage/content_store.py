@@ -10,7 +10,11 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import structlog
+
 from app.errors import ContentMissing, StartupError, StorageFull, StorageUnavailable
+
+log = structlog.get_logger(__name__)
 
 KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}")
 
@@ -93,8 +97,14 @@ class ContentStore:
         return path
 
     def delete(self, key: str) -> None:
-        """Remove the content; well if it is gone already."""
-        self._path(key).unlink(missing_ok=True)
+        """Remove the content; well if it is gone already.
+
+        A file that cannot be removed is told in the log: no row names it any more, so it harms nobody.
+        """
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("content_not_deleted", content_key=key, error=str(error))
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):

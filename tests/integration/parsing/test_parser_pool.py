@@ -49,7 +49,7 @@ def text_file(tmp_path: Path) -> Path:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)  # How often we look: /proc has no events.
 
 

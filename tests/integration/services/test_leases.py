@@ -1,0 +1,163 @@
+"""Leases: what is kept, what is stopped, and that stopping never leaks out of the block."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.core.config import Settings
+from app.core.database import connect, database
+from app.errors import Interrupted, LeaseLost
+from app.models.document import Document, NewDocument
+from app.services.leases import Leases
+from tests.support import emptied_database
+
+
+@pytest.fixture(autouse=True)
+async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
+    async with database(settings):
+        await emptied_database()
+        yield
+
+
+@pytest.fixture
+async def leases(settings: Settings) -> AsyncIterator[Leases]:
+    async with Leases(lambda: connect(settings), lease_s=30, beat_s=0.04) as leases:
+        yield leases
+
+
+async def claimed(number: int = 0) -> Document:
+    new = NewDocument(sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x")
+    accepted = await Document.accept(new)
+    document = await Document.claim(accepted.document_id, owner="a", lease_s=1)
+    assert document is not None
+    return document
+
+
+async def until(condition: Callable[[Document], bool], document_id: UUID) -> Document:
+    async with asyncio.timeout(10):
+        while not condition(document := await Document.get(id=document_id)):
+            await asyncio.sleep(0.01)  # Between two looks.
+    return document
+
+
+async def test_a_held_lease_is_renewed_and_progress_written(leases: Leases) -> None:
+    document = await claimed()
+    first = document.lease_expires_at
+    async with leases.held(document):
+        document.progress_unit, document.progress_done = "chunks", 7
+        now = await until(lambda row: row.progress_done == 7, document.id)
+
+    assert now.lease_expires_at > first
+
+
+async def test_the_work_on_a_lost_document_is_stopped(leases: Leases) -> None:
+    document = await claimed()
+    with pytest.raises(LeaseLost):
+        async with leases.held(document):
+            await Document.cancel(document.id)
+            await asyncio.sleep(30)
+
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_losing_one_document_stops_no_other(leases: Leases) -> None:
+    kept, lost = await claimed(1), await claimed(2)
+
+    async def work(document: Document) -> str:
+        async with leases.held(document):
+            await until(lambda row: row.status == "FAILED", lost.id)
+            await until(lambda row: row.lease_expires_at > kept.lease_expires_at, kept.id)
+        return "done"
+
+    async def lose() -> str:
+        with pytest.raises(LeaseLost):
+            async with leases.held(lost):
+                await Document.cancel(lost.id)
+                await asyncio.sleep(30)
+        return "lost"
+
+    assert await asyncio.gather(work(kept), lose()) == ["done", "lost"]
+
+
+async def test_draining_lets_work_finish_then_interrupts_the_rest_and_takes_nothing_new(
+    leases: Leases,
+) -> None:
+    finishing, endless, late = await claimed(1), await claimed(2), await claimed(3)
+    draining = asyncio.Event()
+
+    async def finish() -> None:
+        async with leases.held(finishing):
+            await draining.wait()
+
+    async def go_on() -> None:
+        async with leases.held(endless):
+            draining.set()
+            await asyncio.sleep(30)
+
+    async def begin_late() -> None:
+        async with leases.held(late):
+            raise AssertionError("not while draining")
+
+    work = [asyncio.create_task(finish()), asyncio.create_task(go_on())]
+    await draining.wait()
+    await leases.drain(0.2)
+    results = await asyncio.gather(*work, begin_late(), return_exceptions=True)
+
+    assert results[0] is None
+    assert [type(result) for result in results[1:]] == [Interrupted, Interrupted]
+
+
+async def test_a_beat_that_comes_as_the_work_ends_cancels_nothing(settings: Settings) -> None:
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def connect_slowly() -> asyncpg.Connection:
+        under_way.set()
+        await go_on.wait()
+        return await connect(settings)
+
+    document = await claimed()
+    async with Leases(connect_slowly, lease_s=30, beat_s=0.04) as leases:
+
+        async def work() -> str:
+            async with leases.held(document):
+                await under_way.wait()
+                await Document.cancel(document.id)
+            return "ended by itself"
+
+        working = asyncio.create_task(work())
+        await under_way.wait()
+        await until(lambda row: row.status == "FAILED", document.id)
+        go_on.set()
+        assert await working == "ended by itself"
+        async with asyncio.timeout(5):
+            await leases.drain(60)  # Nothing is in hand: it does not wait.
+
+
+async def test_without_the_database_for_a_whole_lease_the_work_stops(settings: Settings) -> None:
+    async def refuse() -> asyncpg.Connection:
+        raise ConnectionRefusedError
+
+    document = await claimed()
+    async with Leases(refuse, lease_s=0.2, beat_s=0.04) as leases:
+        with pytest.raises(LeaseLost, match="out of reach"):
+            async with leases.held(document):
+                await asyncio.sleep(30)
+
+
+async def test_an_unforeseen_error_does_not_end_the_beats(settings: Settings) -> None:
+    errors = iter([RuntimeError("unforeseen")])
+
+    async def connect_at_second_try() -> asyncpg.Connection:
+        for error in errors:
+            raise error
+        return await connect(settings)
+
+    document = await claimed()
+    first = document.lease_expires_at
+    async with Leases(connect_at_second_try, lease_s=30, beat_s=0.04) as leases, leases.held(document):
+        await until(lambda row: row.lease_expires_at > first, document.id)
