@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -276,6 +277,26 @@ def test_a_million_of_anything_is_cut_in_linear_time(unit: str) -> None:
 
     assert time.process_time() - began < 4  # A second at most; anything quadratic takes minutes.
     check(text, passages, words, 64)
+
+
+def short_and_endless_words_are_one_token(text: str) -> list[tuple[int, int]]:
+    """Others have one for each letter, so an endless one has many as soon as it is cut."""
+    return [
+        span
+        for word in re.finditer(r"\S+", text)
+        for span in (
+            [word.span()] if not 10 < len(word[0]) <= 600 else [(at, at + 1) for at in range(*word.span())]
+        )
+    ]
+
+
+def test_an_overlap_that_leaves_no_room_for_anything_new_is_given_up() -> None:
+    text = "water " * 20 + "y" * 1000 + " end"
+    passages = split(text, short_and_endless_words_are_one_token, limit=16, overlap=8)
+
+    check(text, passages, short_and_endless_words_are_one_token, 16)
+    assert passages[0].text.endswith("water")
+    assert next(passage.text for passage in passages if "y" in passage.text) == "y" * 16
 
 
 def test_neighbours_share_no_more_than_the_overlap_and_it_begins_with_a_word() -> None:
