@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 
 from app import __version__
@@ -15,11 +12,10 @@ from app.api import documents, health, ingest, search
 from app.api.errors import register_error_handlers
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
+from app.core.process import give_up
 from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
 from app.services.resources import open_api
-
-log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -32,8 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
             try:
                 app.state.resources = await opened.enter_async_context(open_api(settings))
             except StartupError as error:
-                log.critical("cannot_start", reason=str(error))
-                sys.exit(os.EX_CONFIG)
+                give_up("api", str(error))
             app.state.doorbell = opened.enter_context(Doorbell())
             yield
 

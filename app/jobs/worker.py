@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,6 +17,7 @@ from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
 from app.core.config import Settings
 from app.core.logging import configure_logging
+from app.core.process import give_up
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.services.resources import WorkerResources, open_worker
@@ -61,10 +61,10 @@ class WorkerLifecycle(Middleware):
         try:
             _loop().run_coroutine(self._open())
         except StartupError as error:
-            self._give_up(str(error))
+            give_up("worker", str(error))
         except Exception:
             log.exception("worker_boot_failed")
-            self._give_up("The worker could not start; the traceback above says why.")
+            give_up("worker", "It could not start; the traceback above says why.")
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         # Not waited for: Dramatiq goes on to stop its threads, and they end as their documents do.
@@ -89,13 +89,6 @@ class WorkerLifecycle(Middleware):
         global _resources  # noqa: PLW0603
         _resources = None
         await self._open_things.aclose()
-
-    @staticmethod
-    def _give_up(reason: str) -> None:
-        # Dramatiq swallows what a boot hook raises and would go on with a worker that can do nothing. Its
-        # master ends when one of its processes does, so the reason stands last in the log.
-        print(f"sluice worker: {reason}", file=sys.stderr, flush=True)  # noqa: T201
-        os._exit(78)  # EX_CONFIG
 
 
 def _loop() -> EventLoopThread:
