@@ -49,6 +49,8 @@ def configure_logging(level: str, log_format: Literal["console", "json"]) -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # The actor logs its failures, with the document's id; Dramatiq would add each of them a second time.
+    logging.getLogger("dramatiq.worker.WorkerThread").setLevel(logging.CRITICAL)
     # These log statements with their values, and values are people's documents.
     for name in ("tortoise", "asyncpg", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(max(logging.getLevelName(level), logging.WARNING))

@@ -10,7 +10,7 @@ from dramatiq.middleware import AsyncIO
 from structlog.contextvars import bound_contextvars
 
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
-from app.errors import Interrupted, LeaseLost, PermanentError
+from app.errors import Interrupted, LeaseLost, PermanentError, ServiceError
 from app.jobs.reconciler import Reconciler
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
 from app.models.document import MAX_FAILURES, Document
@@ -59,7 +59,13 @@ async def process_ingestion(document_id: str) -> None:
             await document.fail(error)
             raise
         except Exception as error:
-            log.exception("attempt_failed", failures=document.failures + 1)
+            failures = document.failures + 1
+            log.error(
+                "attempt_failed" if failures < MAX_FAILURES else "document_failed",
+                failures=failures,
+                error=str(error),
+                exc_info=not isinstance(error, ServiceError),  # What has a name needs no traceback.
+            )
             await document.release(error, backoff_s=resources.settings.RETRY_BACKOFF_S)
             raise
 
