@@ -133,7 +133,7 @@ class ContentMissing(TransientError):
 
 class Cancelled(PermanentError):
     code = "cancelled"
-    hint = "Send the document again if it is wanted after all."
+    hint = "If it is wanted after all, POST to its /retry, or send it again."
 
     def __init__(self) -> None:
         super().__init__("The document was cancelled.")
@@ -217,9 +217,20 @@ class UnknownBodyType(PermanentError):
         super().__init__(f"A body of type {content_type or '(none)'} cannot be ingested.")
 
 
+class RequestFailed(ServiceError):
+    """Unforeseen, while a request was answered."""
+
+    hint = "Look for `request_failed` in the API's log, and report what you find there."
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong inside Sluice; it has been logged.")
+
+
 class PayloadTooLarge(PermanentError):
     code = "payload_too_large"
-    hint = "Split the document, or raise MAX_UPLOAD_BYTES."
+    hint = (
+        "Split the document, send text as a file, or raise MAX_UPLOAD_BYTES (files) or MAX_JSON_BYTES (JSON)."
+    )
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes:,} bytes.")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import documents, health, ingest, search
+from app.api.body_limit import BodyLimit
 from app.api.errors import register_error_handlers
+from app.api.openapi import with_schemas
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
-from app.core.process import give_up
+from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
 from app.services.resources import open_api
@@ -28,19 +33,24 @@ def create_app(settings: Settings) -> FastAPI:
             try:
                 app.state.resources = await opened.enter_async_context(open_api(settings))
             except StartupError as error:
-                give_up("api", str(error))
+                # An exception here comes out as a hundred lines of traceback, whatever it says.
+                os._exit(last_words("api", str(error)))
             app.state.doorbell = opened.enter_context(Doorbell())
             yield
 
-    app = FastAPI(
+    # FastAPI, but with the assets of its pages in the package instead of on somebody's server.
+    app = FastAPIOffline(
         title="Sluice",
         version=__version__,
         summary="Documents in at once, searchable in the background.",
         lifespan=lifespan,
     )
+    app.openapi = with_schemas(app)  # type: ignore[method-assign]
+    app.add_middleware(BodyLimit)
     register_error_handlers(app)
     for module in (ingest, documents, search, health):
         app.include_router(module.router)
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from unittest.mock import patch
 from uuid import UUID
@@ -144,6 +145,13 @@ async def test_a_failed_document_posted_again_is_queued_again(client: httpx.Asyn
     assert (document["status"], document["error"], document["failures"]) == ("PENDING", None, 0)
 
 
+async def test_a_byte_order_mark_before_the_json_does_no_harm(client: httpx.AsyncClient) -> None:
+    with patch.object(process_ingestion, "send"):
+        answer = await client.post("/ingest", content=b"\xef\xbb\xbf" + b'{"text": "a"}', headers=JSON)
+
+    assert answer.status_code == 201
+
+
 async def test_metadata_may_speak_of_escapes(client: httpx.AsyncClient) -> None:
     with patch.object(process_ingestion, "send"):
         answer = await client.post("/ingest", json={"text": TEXT, "metadata": {"k": "\\u0000"}})
@@ -246,6 +254,7 @@ async def test_a_body_over_the_limit_is_refused(
         ({"json": {"text": "a", "metadata": {"k": "\x00"}}}, 422, "invalid_request"),
         ({"json": {"text": "a", "metadata": {"k": "v" * 20_000}}}, 422, "invalid_request"),
         ({"json": {"text": "a", "collection": ""}}, 422, "invalid_request"),
+        ({"json": {"text": "a", "collection": "  "}}, 422, "invalid_request"),
         ({"json": {"text": "a", "collection": "水" * 67}}, 422, "invalid_request"),
         ({"json": {"text": "a", "external_id": "水" * 342}}, 422, "invalid_request"),
         (
@@ -425,6 +434,54 @@ async def test_the_openapi_document_names_both_bodies_and_the_problems(client: h
     assert ingest["requestBody"]["content"].keys() == {"application/json", "multipart/form-data"}
     assert ingest["requestBody"]["content"]["application/json"]["example"]["text"]
     assert ingest["responses"].keys() >= {"200", "201", "413", "415", "422", "503", "507"}
+
+
+async def test_every_reference_of_the_openapi_document_leads_somewhere(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+
+    def check(node: object) -> None:
+        if isinstance(node, dict):
+            if isinstance(reference := node.get("$ref"), str):
+                found = document
+                for part in reference.removeprefix("#/").split("/"):
+                    found = found[part]
+            for value in node.values():
+                check(value)
+        if isinstance(node, list):
+            for value in node:
+                check(value)
+
+    check(document)
+    assert {"Problem", "IngestRequest"} <= document["components"]["schemas"].keys()
+
+
+async def test_the_pages_of_the_documentation_load_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    page = await client.get("/", follow_redirects=True)
+
+    assert page.status_code == 200
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(assets) >= 3
+    for asset in assets:
+        assert asset.startswith("/")
+        assert (await client.get(asset)).status_code == 200
+
+
+async def test_a_search_has_a_bounded_body(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/search", json={"query": "x" * 300_000})
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+
+
+async def test_documents_are_found_by_their_external_id_and_unknown_filters_refused(
+    client: httpx.AsyncClient,
+) -> None:
+    with patch.object(process_ingestion, "send"):
+        for name in ("one", "two"):
+            await client.post("/ingest", json={"text": TEXT, "external_id": name})
+
+    found = (await client.get("/documents", params={"external_id": "two"})).json()["documents"]
+    assert [document["external_id"] for document in found] == ["two"]
+    assert (await client.get("/documents", params={"external": "two"})).status_code == 422
 
 
 async def test_it_is_alive_and_ready(client: httpx.AsyncClient) -> None:

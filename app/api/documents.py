@@ -13,9 +13,8 @@ from app.api.dependencies import Bell, Resources
 from app.api.problems import problems
 from app.errors import DocumentNotFound, InvalidRequest
 from app.jobs.ingestion_job import process_ingestion
-from app.models.document import Document, DocumentStatus
-from app.schemas.document import DocumentPage, DocumentResponse
-from app.schemas.ingest import StorableText
+from app.models.document import Document
+from app.schemas.document import DocumentPage, DocumentResponse, ListQuery
 
 router = APIRouter(tags=["documents"])
 
@@ -45,7 +44,10 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
         left_s = deadline - loop.time()
         if document.is_final or left_s <= 0:
             return document
-        await asyncio.sleep(min(pause_s, left_s))
+        try:
+            await asyncio.sleep(min(pause_s, left_s))
+        except asyncio.CancelledError:
+            return document  # The server stops: who waits gets what there is.
         pause_s = min(pause_s * 1.5, LAST_LOOK_S)
 
 
@@ -57,26 +59,19 @@ async def _known(document_id: UUID) -> Document:
 
 
 @router.get("/documents", responses=problems(InvalidRequest))
-async def list_documents(
-    status: Annotated[list[DocumentStatus] | None, Query(description="Only these.")] = None,
-    collection: Annotated[
-        StorableText | None, Query(max_length=200, description="Only from this one.")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
-) -> DocumentPage:
+async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
     """Documents, newest first. New ones do not shift the pages that a cursor leads to."""
-    found = Document.all().order_by("-created_at", "-id").limit(limit + 1)
-    if status:
-        found = found.filter(status__in=status)
-    if collection is not None:
-        found = found.filter(collection=collection)
-    if cursor is not None:
-        found = found.filter(Cursor.decode(cursor).older())
+    found = Document.all().order_by("-created_at", "-id").limit(asked.limit + 1)
+    if asked.status:
+        found = found.filter(status__in=asked.status)
+    if asked.collection is not None:
+        found = found.filter(collection=asked.collection)
+    if asked.external_id is not None:
+        found = found.filter(external_id=asked.external_id)
+    if asked.cursor is not None:
+        found = found.filter(Cursor.decode(asked.cursor).older())
     documents = await found
-    page, more = documents[:limit], documents[limit:]
+    page, more = documents[: asked.limit], documents[asked.limit :]
     return DocumentPage(
         documents=[DocumentResponse.of(document) for document in page],
         next_cursor=Cursor.after(page[-1]).encode() if more else None,

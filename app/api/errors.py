@@ -86,12 +86,17 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     places = [
         InvalidField(
-            pointer="/" + "/".join(str(part) for part in found["loc"] if part != "body"), detail=found["msg"]
+            pointer="/" + "/".join(str(part) for part in found["loc"] if part != "body"),
+            detail=_plain(found["msg"]),
         )
         for found in error.errors()
     ]
     told = "; ".join(f"{place.pointer}: {place.detail}" for place in places)
     return problem(errors.InvalidRequest(f"The request is wrong: {told}."), invalid=places)
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
@@ -112,6 +117,7 @@ async def _database_away(_: Request, error: Exception) -> JSONResponse:
     return problem(errors.DatabaseUnavailable())
 
 
-async def _unforeseen(_: Request, error: Exception) -> JSONResponse:
-    log.error("request_failed", exc_info=error)
-    return problem(errors.ServiceError("Something went wrong inside Sluice; it has been logged."))
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    # With no traceback: Starlette raises it again for the server, which logs it.
+    log.error("request_failed", method=request.method, path=request.url.path, error=type(error).__name__)
+    return problem(errors.RequestFailed())

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response, status
 
 from app.api.dependencies import Bell, Resources
+from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.upload import offered
 from app.errors import (
@@ -18,18 +19,25 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.jobs.ingestion_job import process_ingestion
-from app.schemas.ingest import IngestFields, IngestRequest, IngestResponse, example_of
+from app.schemas.ingest import IngestRequest, IngestResponse, example_of
 
 router = APIRouter(tags=["ingest"])
 
 
 def _request_body() -> dict[str, Any]:
     # The handler reads the body itself, as it comes; so FastAPI has to be told what may be in it.
-    form = IngestFields.model_json_schema()
-    form["properties"]["metadata"] = {"type": "string", "description": "A JSON object."}
-    form["properties"]["file"] = {"type": "string", "format": "binary"}
-    form["required"] = ["file"]
-    text = {"schema": IngestRequest.model_json_schema(), "example": example_of(IngestRequest)}
+    text = {"schema": ref("IngestRequest"), "example": example_of(IngestRequest)}
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "title": {"type": "string"},
+            "external_id": {"type": "string"},
+            "collection": {"type": "string", "default": "default"},
+            "metadata": {"type": "string", "description": "A JSON object."},
+        },
+    }
     return {
         "requestBody": {
             "required": True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.api.errors import status_of
+from app.api.openapi import ref
 from app.errors import DatabaseUnavailable, ServiceError
-from app.schemas.problem import Problem
 
 
 def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
@@ -18,6 +18,6 @@ def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
         codes = [found[status]["description"], kind.code] if status in found else [kind.code]
         found[status] = {
             "description": ", ".join(codes),
-            "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+            "content": {"application/problem+json": {"schema": ref("Problem")}},
         }
     return found

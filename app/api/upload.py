@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import errno
 import io
 import re
@@ -76,7 +77,8 @@ async def _json_offer(request: Request, limit_bytes: int) -> Offer:
     async for block in _counted(request, limit_bytes):
         body += block
     # Off the event loop: a large body takes a second to check.
-    asked = await asyncio.to_thread(_checked, lambda: IngestRequest.model_validate_json(bytes(body)))
+    text = bytes(body).removeprefix(codecs.BOM_UTF8)
+    asked = await asyncio.to_thread(_checked, lambda: IngestRequest.model_validate_json(text))
     return _offer(asked, io.BytesIO(asked.body.encode()), source_name=None)
 
 

@@ -149,11 +149,8 @@ class Stack:
         require_port(self.options.host, self.options.port)
         self._say(f"Sluice on {data}")
         self._start_servers(data)
-        # Tortoise and aerich take half a second to import, and the other commands need neither.
-        from app.core import database  # noqa: PLC0415
-
         with self._step("Tables") as told:
-            applied = asyncio.run(database.migrate(self.settings))
+            applied = asyncio.run(self._migrate())
             told.append(f"{len(applied)} migrations applied" if applied else "up to date")
         with self._step("API and workers") as told:
             self._start_programs(data)
@@ -162,6 +159,20 @@ class Stack:
         children += [server for server in (self._postgres, self._valkey) if server is not None]
         self._supervisor = Supervisor(children, say_error)
         self._supervisor.start()
+
+    async def _migrate(self) -> list[str]:
+        # Tortoise and aerich take half a second to import, and the other commands need neither.
+        from app.core import database  # noqa: PLC0415
+
+        try:
+            return await database.migrate(self.settings)
+        except StartupError as error:
+            if self._postgres is not None:
+                raise
+            hint = (
+                "DATABASE_URL is set, in the environment or .env: without it, Sluice brings its own database."
+            )
+            raise StartupError(f"{error} {hint}") from error
 
     def _start_servers(self, data: Path) -> None:
         """Start the servers that no setting names, and put their addresses into the settings."""
@@ -283,6 +294,8 @@ def require_port(host: str, port: int) -> None:
     try:
         free = is_port_free(port, host)
     except (OSError, socket.gaierror) as error:
+        if isinstance(error, PermissionError):
+            raise StartupError(f"Port {port} is only for root: choose one above 1023 by --port.") from error
         raise StartupError(f"{host} is no address of this machine: {error.strerror or error}.") from error
     if not free:
         raise StartupError(f"Port {port} of {host} is taken: stop what uses it, or choose another by --port.")

@@ -128,7 +128,11 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
+            ": ".join(
+                filter(
+                    None, [".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")]
+                )
+            )
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise StartupError(f"The settings are wrong: {problems}.") from None

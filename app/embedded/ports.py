@@ -29,7 +29,7 @@ def is_port_free(port: int, host: str = LOOPBACK) -> bool:
         try:
             probe.bind(address)
         except OSError as error:
-            if error.errno in {errno.EADDRINUSE, errno.EACCES}:  # The second: ports below 1024.
+            if error.errno == errno.EADDRINUSE:
                 return False
             raise
     return True

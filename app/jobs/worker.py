@@ -8,8 +8,9 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from dramatiq import Broker, Middleware, Worker
@@ -17,7 +18,7 @@ from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
 from app.core.config import Settings
 from app.core.logging import configure_logging
-from app.core.process import give_up
+from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.services.resources import WorkerResources, open_worker
@@ -61,10 +62,10 @@ class WorkerLifecycle(Middleware):
         try:
             _loop().run_coroutine(self._open())
         except StartupError as error:
-            give_up("worker", str(error))
+            self._give_up(str(error))
         except Exception:
             log.exception("worker_boot_failed")
-            give_up("worker", "It could not start; the traceback above says why.")
+            self._give_up("It could not start; the traceback above says why.")
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         # Not waited for: Dramatiq goes on to stop its threads, and they end as their documents do.
@@ -73,6 +74,13 @@ class WorkerLifecycle(Middleware):
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         _loop().run_coroutine(self._close())
         log.info("worker_stopped", worker=worker_name())
+
+    @staticmethod
+    def _give_up(reason: str) -> NoReturn:
+        # Dramatiq swallows any other exception of a boot hook and goes on with a worker that can do nothing.
+        # Its master waits 30 s for one that ends in another way, and a thread left running would keep us.
+        _loop().stop()  # type: ignore[no-untyped-call]
+        sys.exit(last_words("worker", reason))
 
     async def _open(self) -> None:
         global _resources  # noqa: PLW0603 - one worker per process, and actors have no other way to it.

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.models.document import Document, DocumentStatus
+from app.schemas.ingest import StorableText
 
 
 class Progress(BaseModel):
@@ -127,6 +128,18 @@ def _progress(document: Document) -> Progress | None:
     return Progress(
         unit=document.progress_unit, done=document.progress_done or 0, total=document.progress_total
     )
+
+
+class ListQuery(BaseModel):
+    """Which documents to list. A parameter that is not here is refused, or it would be taken for granted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: list[DocumentStatus] | None = Field(default=None, description="Only these.")
+    collection: StorableText | None = Field(default=None, description="Only from this one.")
+    external_id: StorableText | None = Field(default=None, description="Only what you gave this name.")
+    limit: int = Field(default=50, ge=1, le=500)
+    cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
 
 
 class DocumentPage(BaseModel):

@@ -27,6 +27,13 @@ def storable(text: str) -> str:
     return text
 
 
+def not_blank(text: str) -> str:
+    """The text, if there is anything to be seen in it."""
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
 def at_most_bytes(limit: int) -> Callable[[str], str]:
     """For names that are indexed: an entry of an index has less than 2,704 bytes."""
 
@@ -61,13 +68,14 @@ class IngestFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: StorableText | None = Field(default=None, max_length=2000)
-    external_id: Annotated[StorableText, AfterValidator(at_most_bytes(1024))] | None = Field(
+    external_id: (
+        Annotated[StorableText, AfterValidator(not_blank), AfterValidator(at_most_bytes(1024))] | None
+    ) = Field(
         default=None,
-        min_length=1,
         description="Your name for the document. Posting it again with other content makes a new version.",
     )
-    collection: Annotated[StorableText, AfterValidator(at_most_bytes(200))] = Field(
-        default="default", min_length=1, description="Where it is kept and searched."
+    collection: Annotated[StorableText, AfterValidator(not_blank), AfterValidator(at_most_bytes(200))] = (
+        Field(default="default", description="Where it is kept and searched.")
     )
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Anything; comes back in hits.")
 

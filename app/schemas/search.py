@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.schemas.ingest import StorableText
+from app.schemas.ingest import StorableText, not_blank
 from app.search.vector import Hit
 
 
@@ -19,7 +19,7 @@ class SearchRequest(BaseModel):
         json_schema_extra={"examples": [{"query": "When does the upper gate open?", "top_k": 3}]},
     )
 
-    query: StorableText = Field(min_length=1, max_length=8000)
+    query: Annotated[StorableText, AfterValidator(not_blank)] = Field(max_length=8000)
     mode: Literal["vector"] = "vector"
     top_k: int = Field(default=10, ge=1, le=200)
     collections: list[StorableText] | None = Field(

@@ -1,0 +1,36 @@
+"""The OpenAPI document, with the schemas that FastAPI does not find by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from app.schemas.ingest import IngestRequest
+from app.schemas.problem import Problem
+
+REF = "#/components/schemas/{model}"
+
+#: Named in `responses` and `openapi_extra`, as plain references.
+EXTRA_MODELS = (Problem, IngestRequest)
+
+
+def with_schemas(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """What to put in the place of `app.openapi`."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = plain()
+            _, extra = models_json_schema([(model, "validation") for model in EXTRA_MODELS], ref_template=REF)
+            document["components"]["schemas"] |= extra["$defs"]
+        return app.openapi_schema or {}
+
+    return openapi
+
+
+def ref(name: str) -> dict[str, str]:
+    """A reference to one of the document's schemas."""
+    return {"$ref": REF.format(model=name)}
