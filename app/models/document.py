@@ -121,6 +121,7 @@ class Document(Model):
     sends = fields.IntField(default=0)
 
     indexed_version = fields.IntField(null=True)  # Whose chunks can be found; an update leaves the old ones.
+    cited: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)  # What that version was called.
     chunk_count = fields.IntField(default=0)
     created_at = fields.DatetimeField(db_default=Now())
     updated_at = fields.DatetimeField(db_default=Now())
@@ -283,7 +284,10 @@ class Document(Model):
                 COMPLETE,
                 self.id,
                 """chunk_count = $1, indexed_version = version, media_type = $2, warnings = $3::jsonb,
-                title = COALESCE(title, $4)""",
+                title = COALESCE(title, $4),
+                cited = jsonb_build_object(
+                    'title', COALESCE(title, $4), 'source_name', source_name, 'metadata', metadata
+                )""",
                 len(ingested.chunks),
                 ingested.media_type,
                 json.dumps(list(ingested.warnings)),

@@ -59,8 +59,8 @@ async def _ask(
     distance = f"(c.embedding::{halfvec} <#> $1::{halfvec})"
     rows: list[dict[str, Any]] = await connections.get("default").execute_query_dict(
         f"""
-        SELECT c.id, c.document_id, c.version, d.collection, d.external_id, c.text, d.title, d.source_name,
-            c.page, c.headings, c.char_start, c.char_end, d.metadata, -{distance} AS score
+        SELECT c.id, c.document_id, c.version, d.collection, d.external_id, c.text, d.cited,
+            c.page, c.headings, c.char_start, c.char_end, -{distance} AS score
         FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
         WHERE $2::text[] IS NULL OR d.collection = ANY($2::text[])
         ORDER BY {distance}{" + 0" if is_exact else ""}
@@ -72,6 +72,8 @@ async def _ask(
 
 
 def _hit(row: dict[str, Any]) -> Hit:
+    # Not the row's present title: an update may be under way, and these are still the old version's chunks.
+    cited = json.loads(row["cited"])
     return Hit(
         chunk_id=row["id"],
         document_id=row["document_id"],
@@ -80,11 +82,11 @@ def _hit(row: dict[str, Any]) -> Hit:
         external_id=row["external_id"],
         text=row["text"],
         score=row["score"],
-        title=row["title"],
-        source_name=row["source_name"],
+        title=cited["title"],
+        source_name=cited["source_name"],
         page=row["page"],
         headings=row["headings"],
         char_start=row["char_start"],
         char_end=row["char_end"],
-        metadata=json.loads(row["metadata"]),
+        metadata=cited["metadata"],
     )

@@ -80,31 +80,58 @@ def test_upgrade_builds_an_empty_database_and_then_there_is_nothing_to_migrate(
 
 
 def test_the_status_came_to_an_earlier_table_in_a_step_of_its_own(project: Path, url: str) -> None:
-    (project / "migrations/models/1_20261124000100_document_status.py").rename(project / "later.py")
+    steps = sorted((project / "migrations/models").glob("[1-9]*.py"))
+    (project / "later").mkdir()
+    for step in steps:
+        step.rename(project / "later" / step.name)
     aerich(project, url, "upgrade")
     assert {"lease_expires_at", "attempt"} <= columns(url)
     assert not {"status", "processing_errors"} & columns(url)
 
-    (project / "later.py").rename(project / "migrations/models/1_20261124000100_document_status.py")
+    (project / "later" / steps[0].name).rename(steps[0])
     aerich(project, url, "upgrade")
     assert {"status", "processing_errors"} <= columns(url)
 
 
-def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
-    aerich(project, url, "upgrade")
+def fill(url: str) -> None:
+    """A document in each status."""
     ask(
         url,
         """INSERT INTO documents (id, media_type, sha256, size_bytes, status, stage, completed_at, error,
-                                  lease_owner, lease_expires_at)
+                                  lease_owner, lease_expires_at, title, indexed_version, cited)
         SELECT gen_random_uuid(), 'text/plain', status, 1, status,
             CASE WHEN status IN ('PENDING', 'PROCESSING') THEN 'queued' END,
             CASE WHEN status = 'COMPLETED' THEN now() END, CASE WHEN status = 'FAILED' THEN '{}'::jsonb END,
-            CASE WHEN status = 'PROCESSING' THEN 'w' END, CASE WHEN status = 'PROCESSING' THEN now() END
+            CASE WHEN status = 'PROCESSING' THEN 'w' END, CASE WHEN status = 'PROCESSING' THEN now() END,
+            'Gates', CASE WHEN status = 'COMPLETED' THEN 1 END,
+            CASE WHEN status = 'COMPLETED' THEN '{}'::jsonb END
         FROM unnest(ARRAY['PENDING', 'PROCESSING', 'COMPLETED', 'FAILED']) AS status""",
     )
 
+
+def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
+    aerich(project, url, "upgrade")
+    fill(url)
+
     aerich(project, url, "downgrade", "--yes")
-    assert "status" not in columns(url)
+    assert "cited" not in columns(url)
+    aerich(project, url, "upgrade")
+
+    rows = ask(url, "SELECT status, cited->>'title' AS title FROM documents ORDER BY status")
+    assert [(row["status"], row["title"]) for row in rows] == [
+        ("COMPLETED", "Gates"),
+        ("FAILED", None),
+        ("PENDING", None),
+        ("PROCESSING", None),
+    ]
+
+
+def test_the_status_can_be_taken_back_too_and_then_all_is_ingested_again(project: Path, url: str) -> None:
+    aerich(project, url, "upgrade")
+    fill(url)
+
+    aerich(project, url, "downgrade", "--version", "1", "--yes")
+    assert not {"status", "processing_errors", "cited"} & columns(url)
     aerich(project, url, "upgrade")
 
     rows = ask(url, "SELECT status, count(*) FROM documents GROUP BY status")
@@ -129,7 +156,7 @@ def test_many_processes_may_migrate_at_once(settings: Settings, url: str) -> Non
     ]
     applied = sorted(process.communicate(timeout=60)[0].strip() for process in started)
 
-    assert applied == ["0", "0", "0", "2"]
+    assert applied == ["0", "0", "0", "3"]
     assert asyncio.run(migrate(own)) == []
 
 
@@ -142,6 +169,7 @@ def test_many_processes_may_migrate_at_once(settings: Settings, url: str) -> Non
         ("status = 'FAILED', stage = NULL", "documents_error_when_failed"),
         ("stage = NULL", "documents_stage_until_final"),
         ("lease_owner = 'x'", "documents_lease_is_whole"),
+        ("indexed_version = 1", "documents_cited_when_indexed"),
     ],
 )
 def test_the_database_refuses_rows_that_make_no_sense(

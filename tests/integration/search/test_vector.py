@@ -93,3 +93,37 @@ async def test_a_collection_without_documents_has_no_hits() -> None:
 
     assert await nearest_chunks(question, top_k=10, collections=["b"]) == []
     assert len(await nearest_chunks(question, top_k=10, collections=["a", "b"])) == 3
+
+
+async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() -> None:
+    def version(content: str, title: str) -> NewDocument:
+        return NewDocument(
+            sha256=content * 64,
+            size_bytes=1,
+            media_type="text/plain",
+            content=b"x",
+            external_id="gates",
+            title=title,
+            source_name=f"{title}.txt",
+            metadata={"title": title},
+        )
+
+    async def completed() -> None:
+        document = await Document.claim(document_id, owner="a", lease_s=300)
+        assert document is not None
+        chunk = NewChunk("gate", 0, 4, None, (), 1, unit(RANDOM.standard_normal(DIMENSIONS)))
+        assert await document.complete(
+            Ingested(media_type="text/plain", title="of the file", warnings=[], chunks=[chunk])
+        )
+
+    async def cited() -> tuple[object, ...]:
+        (hit,) = await nearest_chunks(np.ones(DIMENSIONS, np.float32), top_k=5)
+        return hit.title, hit.source_name, hit.metadata, hit.version
+
+    document_id = (await Document.accept(version("1", "old"))).document_id
+    await completed()
+    await Document.accept(version("2", "new"))
+
+    assert await cited() == ("old", "old.txt", {"title": "old"}, 1)
+    await completed()
+    assert await cited() == ("new", "new.txt", {"title": "new"}, 2)
