@@ -47,6 +47,16 @@ UNREACHABLE = (
 COMMAND_TIMEOUT_S = 30
 
 
+class _StatelessConnection(asyncpg.Connection):  # type: ignore[misc]
+    """Goes back to the pool as it is: no statement of ours leaves anything in its session to be reset.
+
+    asyncpg would send RESET and the like after each use, a round trip as long as most statements.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 def tortoise_config(settings: Settings) -> dict[str, Any]:
     """What Tortoise and aerich want to know, with our pool and the codecs for vectors."""
     connection = _connection(settings)
@@ -54,6 +64,7 @@ def tortoise_config(settings: Settings) -> dict[str, Any]:
         "minsize": 1,
         "maxsize": settings.DATABASE_POOL_SIZE,
         "init": _prepare_connection,
+        "connection_class": _StatelessConnection,
         "command_timeout": COMMAND_TIMEOUT_S,
         "server_settings": {
             "application_name": "sluice",

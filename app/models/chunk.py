@@ -56,14 +56,17 @@ class Chunk(Model):
     class Meta:
         table = "chunks"
 
-    @classmethod
-    async def replace(
-        cls, connection: asyncpg.Connection, document_id: UUID, version: int, chunks: Sequence[NewChunk]
+    @staticmethod
+    async def remove(connection: asyncpg.Connection, document_id: UUID) -> None:
+        """Delete all chunks of a document, inside the caller's transaction."""
+        query = "DELETE FROM chunks WHERE document_id = $1"
+        await connection.execute(query, document_id, timeout=COPY_TIMEOUT_S)
+
+    @staticmethod
+    async def store(
+        connection: asyncpg.Connection, document_id: UUID, version: int, chunks: Sequence[NewChunk]
     ) -> None:
-        """Make `chunks` the only ones of the document, inside the caller's transaction."""
-        await connection.execute(
-            "DELETE FROM chunks WHERE document_id = $1", document_id, timeout=COPY_TIMEOUT_S
-        )
+        """Copy a version's chunks into the table, inside the caller's transaction."""
         await connection.copy_records_to_table(
             "chunks",
             columns=COPIED_COLUMNS,

@@ -298,7 +298,9 @@ class Document(Model):
             if completed is None:
                 return False
             async with db.acquire_connection() as connection:
-                await Chunk.replace(connection, self.id, self.version, ingested.chunks)
+                if self.indexed_version is not None:
+                    await Chunk.remove(connection, self.id)
+                await Chunk.store(connection, self.id, self.version, ingested.chunks)
         return True
 
     async def release(self, error: Exception, *, backoff_s: float) -> bool:
