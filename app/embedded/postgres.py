@@ -11,21 +11,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from app.embedded.binaries import postgres_install, runnable_by_others
 from app.embedded.folder import (
     MEBIBYTE,
     FolderInUse,
-    FolderLock,
-    kept_password,
-    make_private_folder,
     require_space,
-    troubles_told,
 )
-from app.embedded.ports import LOOPBACK, free_port
+from app.embedded.ports import LOOPBACK
 from app.embedded.process import ServerProcess, User, reason_in, works_in
+from app.embedded.server import EmbeddedServer
 from app.errors import StartupError
 
 ROLE = "sluice"
@@ -35,7 +30,6 @@ SERVANTS = ("postgres", "nobody", "daemon")
 SMALL_SHARED_MEMORY_BYTES = 256 * MEBIBYTE
 PREDECESSOR_PATIENCE_S = 10.0
 START_TIMEOUT_S = 120.0  # Recovery after a crash replays the log first.
-PORT_ATTEMPTS = 5
 
 SETTINGS: dict[str, str] = {
     "listen_addresses": LOOPBACK,
@@ -63,28 +57,24 @@ INITDB_OPTIONS = (
 )
 
 
-class EmbeddedPostgres:
-    """A PostgreSQL server with pgvector that lives as long as this object's process, at most.
+class EmbeddedPostgres(EmbeddedServer):
+    """A PostgreSQL server with pgvector, and a database `sluice` in it.
 
     Args:
-        data_dir: Holds the cluster, the password (0600), the log and the lock. Made on first start, with a
-            database `sluice` in it.
-        port: On 127.0.0.1; a free one when None.
+        data_dir, port: As for every `EmbeddedServer`.
         settings: Added to, and over, `SETTINGS`; tests take `fsync=off`.
     """
 
     name = "PostgreSQL"
+    file_stem = "postgres"
+    clean_stop = signal.SIGINT  # A fast shutdown: it waits for no client.
+    hard_stop = signal.SIGQUIT
 
     def __init__(
         self, data_dir: Path, port: int | None = None, *, settings: Mapping[str, str] | None = None
     ) -> None:
-        self.data_dir = data_dir
-        self.port = port or 0
+        super().__init__(data_dir, port)
         self.settings = {**SETTINGS, **(settings or {})}
-        self._wants_any_port = port is None
-        self._lock: FolderLock | None = None
-        self._password = ""
-        self._process: ServerProcess | None = None
 
     @property
     def url(self) -> str:
@@ -97,56 +87,6 @@ class EmbeddedPostgres:
             raise RuntimeError("the server has no address before start()")
         return f"postgres://{ROLE}:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
-    @property
-    def log_path(self) -> Path:
-        return self.data_dir / "postgres.log"
-
-    @property
-    def pid(self) -> int | None:
-        """Of the running server."""
-        return self._process.pid if self._process else None
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.exit_code is None
-
-    def start(self) -> Self:
-        """Make the cluster if there is none, then serve it; returns when it accepts connections.
-
-        Raises:
-            FolderInUse: A living server has the folder already.
-            StartupError: Anything else that keeps it from starting, in one sentence.
-        """
-        if self._process is not None:
-            raise RuntimeError("started already")
-        self.data_dir = make_private_folder(self.data_dir)
-        self._lock = FolderLock(self.data_dir).acquire()
-        try:
-            with troubles_told(self.data_dir):
-                self._password = kept_password(self.data_dir / "postgres.password")
-                self._start_locked()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self, patience_s: float = 10) -> None:
-        """Shut down cleanly (connections are cut, everything is on disk); if it will not, at once."""
-        try:
-            if self._process is not None:
-                self._process.stop((signal.SIGINT, patience_s), (signal.SIGQUIT, 5.0))
-        finally:
-            self._process = None
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
-
-    def restart(self) -> Self:
-        """Start again where the address was, after the server has died; clients find it as before."""
-        self.stop()
-        self._wants_any_port = False
-        return self.start()
-
     def _start_locked(self) -> None:
         cluster = self.data_dir / "cluster"
         install, major = postgres_install()
@@ -158,7 +98,7 @@ class EmbeddedPostgres:
             self._make_cluster(cluster, programs, user)
         _check_cluster(cluster, major)
         _wait_for_predecessor(cluster)
-        self._serve(cluster, programs, user)
+        self._serve(lambda: self._serve_on_port(cluster, programs, user))
 
     def _make_cluster(self, cluster: Path, programs: Path, user: User | None) -> None:
         """Initialise in a folder of another name: whatever kills us, `cluster` is whole or not there."""
@@ -204,19 +144,7 @@ class EmbeddedPostgres:
         if exit_code != 0:
             raise StartupError(f"The database could not be made: {reason_in(log_path)}")
 
-    def _serve(self, cluster: Path, programs: Path, user: User | None) -> None:
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            if self._wants_any_port:
-                self.port = free_port()
-            try:
-                return self._serve_on_port(cluster, programs, user)
-            except StartupError:
-                taken = "already in use" in self.log_path.read_text(errors="replace")
-                if not (self._wants_any_port and taken and attempt < PORT_ATTEMPTS):
-                    raise
-        return None
-
-    def _serve_on_port(self, cluster: Path, programs: Path, user: User | None) -> None:
+    def _serve_on_port(self, cluster: Path, programs: Path, user: User | None) -> ServerProcess:
         settings = {"dynamic_shared_memory_type": _shared_memory_type(), **self.settings}
         with reachable(cluster, user) as (path, descriptors):
             options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -224,26 +152,13 @@ class EmbeddedPostgres:
                 [str(programs / "postgres"), "-D", path, "-p", str(self.port), *options],
                 name=self.name,
                 log_path=self.log_path,
-                last_wish=signal.SIGINT,  # A fast shutdown: clean, and it waits for no client.
+                last_wish=self.clean_stop,
                 environment=_environment(),
                 user=user,
                 keep_open=descriptors,
                 cwd=Path("/"),
             )
-        try:
-            process.wait_until(lambda: _is_ready(cluster, process.pid), timeout_s=START_TIMEOUT_S)
-        except BaseException:
-            process.stop((signal.SIGINT, 5.0), (signal.SIGQUIT, 5.0))
-            raise
-        self._process = process
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        return self._ready(process, lambda: _is_ready(cluster, process.pid), START_TIMEOUT_S)
 
 
 @contextmanager

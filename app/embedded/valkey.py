@@ -6,25 +6,18 @@ import signal
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from app.embedded.binaries import valkey_server
 from app.embedded.folder import (
     FolderInUse,
-    FolderLock,
-    kept_password,
-    make_private_folder,
-    troubles_told,
     write_secret,
 )
-from app.embedded.ports import LOOPBACK, free_port
+from app.embedded.ports import LOOPBACK
 from app.embedded.process import ServerProcess, works_in
-from app.errors import StartupError
+from app.embedded.server import EmbeddedServer
 
 PREDECESSOR_PATIENCE_S = 10.0
 START_TIMEOUT_S = 60.0  # A long append-only file is read first.
-PORT_ATTEMPTS = 5
 
 # The password is in this file (0600), as command lines are for everyone to read. Jobs must never be evicted,
 # and at most a second of them may be lost with the machine; Postgres remembers those.
@@ -45,23 +38,13 @@ tcp-backlog 128
 """
 
 
-class EmbeddedValkey:
-    """A Valkey server (Redis protocol) that lives as long as this object's process, at most.
-
-    Args:
-        data_dir: Holds the append-only file, the password (0600), the log and the lock. Made on first start.
-        port: On 127.0.0.1; a free one when None.
-    """
+class EmbeddedValkey(EmbeddedServer):
+    """A Valkey server, which speaks Redis' protocol; arguments as for every `EmbeddedServer`."""
 
     name = "Valkey"
-
-    def __init__(self, data_dir: Path, port: int | None = None) -> None:
-        self.data_dir = data_dir
-        self.port = port or 0
-        self._wants_any_port = port is None
-        self._lock: FolderLock | None = None
-        self._password = ""
-        self._process: ServerProcess | None = None
+    file_stem = "valkey"
+    clean_stop = signal.SIGTERM
+    hard_stop = signal.SIGKILL
 
     @property
     def url(self) -> str:
@@ -74,56 +57,9 @@ class EmbeddedValkey:
             raise RuntimeError("the server has no address before start()")
         return f"redis://:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
-    @property
-    def log_path(self) -> Path:
-        return self.data_dir / "valkey.log"
-
-    @property
-    def pid(self) -> int | None:
-        """Of the running server."""
-        return self._process.pid if self._process else None
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.exit_code is None
-
-    def start(self) -> Self:
-        """Serve the folder; returns when the server answers.
-
-        Raises:
-            FolderInUse: A living server has the folder already.
-            StartupError: Anything else that keeps it from starting, in one sentence.
-        """
-        if self._process is not None:
-            raise RuntimeError("started already")
-        self.data_dir = make_private_folder(self.data_dir)
-        self._lock = FolderLock(self.data_dir).acquire()
-        try:
-            with troubles_told(self.data_dir):
-                self._password = kept_password(self.data_dir / "valkey.password")
-                self._wait_for_predecessor()
-                self._serve()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self, patience_s: float = 10) -> None:
-        """Write out what is left and end."""
-        try:
-            if self._process is not None:
-                self._process.stop((signal.SIGTERM, patience_s))
-        finally:
-            self._process = None
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
-
-    def restart(self) -> Self:
-        """Start again where the address was, after the server has died; clients find it as before."""
-        self.stop()
-        self._wants_any_port = False
-        return self.start()
+    def _start_locked(self) -> None:
+        self._wait_for_predecessor()
+        self._serve(self._serve_on_port)
 
     @property
     def _pid_file(self) -> Path:
@@ -142,19 +78,7 @@ class EmbeddedValkey:
                 raise FolderInUse(self.data_dir, pid=pid, note="a Valkey server")
             time.sleep(0.05)
 
-    def _serve(self) -> None:
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            if self._wants_any_port:
-                self.port = free_port()
-            try:
-                return self._serve_on_port()
-            except StartupError:
-                taken = "already in use" in self.log_path.read_text(errors="replace")
-                if not (self._wants_any_port and taken and attempt < PORT_ATTEMPTS):
-                    raise
-        return None
-
-    def _serve_on_port(self) -> None:
+    def _serve_on_port(self) -> ServerProcess:
         configuration = self.data_dir / "valkey.conf"
         write_secret(
             configuration,
@@ -172,20 +96,7 @@ class EmbeddedValkey:
             log_path=self.log_path,
             cwd=self.data_dir,
         )
-        try:
-            process.wait_until(lambda: answers(self.port, self._password), timeout_s=START_TIMEOUT_S)
-        except BaseException:
-            process.stop((signal.SIGTERM, 5.0))
-            raise
-        self._process = process
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        return self._ready(process, lambda: answers(self.port, self._password), START_TIMEOUT_S)
 
 
 def answers(port: int, password: str) -> bool:
