@@ -28,7 +28,7 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
     return get_settings.__wrapped__()
 
 
-def test_the_plans_command_prints_the_redis_url() -> None:
+def test_settings_alone_give_the_redis_url() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from app.core.config import Settings; print(Settings().REDIS_URL)"],
         cwd=ROOT,
