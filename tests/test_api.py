@@ -472,6 +472,13 @@ async def test_a_search_has_a_bounded_body(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
 
 
+@pytest.mark.parametrize("body", [b"\xff", b"{", b"[]", b'{"query": " "}', b'{"query": "\\ud800"}'])
+async def test_a_bad_search_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post("/search", content=body, headers=JSON)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
 async def test_documents_are_found_by_their_external_id_and_unknown_filters_refused(
     client: httpx.AsyncClient,
 ) -> None:

@@ -101,6 +101,8 @@ def _plain(message: str) -> str:
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for a body that is no text at all.
+        return problem(errors.MalformedBody("The body cannot be read as JSON."))
     refused = errors.InvalidRequest(error.detail)
     answer = problem(refused, status=error.status_code)
     answer.headers.update(error.headers or {})

@@ -6,13 +6,15 @@ from fastapi import APIRouter
 
 from app.api.dependencies import Resources
 from app.api.problems import problems
-from app.errors import EmbedderRefused, EmbedderUnavailable, InvalidRequest
+from app.errors import EmbedderRefused, EmbedderUnavailable, InvalidRequest, PayloadTooLarge
 from app.schemas.search import SearchHit, SearchRequest, SearchResponse
 
 router = APIRouter(tags=["search"])
 
 
-@router.post("/search", responses=problems(EmbedderRefused, EmbedderUnavailable, InvalidRequest))
+@router.post(
+    "/search", responses=problems(EmbedderRefused, EmbedderUnavailable, InvalidRequest, PayloadTooLarge)
+)
 async def search(asked: SearchRequest, resources: Resources) -> SearchResponse:
     """The passages that answer a question best, with the place where each stands."""
     hits = await resources.search.search(asked.query, top_k=asked.top_k, collections=asked.collections)

@@ -27,6 +27,10 @@ def storable(text: str) -> str:
     return text
 
 
+#: `not_blank`, as JSON Schema says it.
+NOT_BLANK: dict[str, JsonValue] = {"pattern": r"\S"}
+
+
 def not_blank(text: str) -> str:
     """The text, if there is anything to be seen in it."""
     if not text.strip():
@@ -75,7 +79,7 @@ class IngestFields(BaseModel):
         description="Your name for the document. Posting it again with other content makes a new version.",
     )
     collection: Annotated[StorableText, AfterValidator(not_blank), AfterValidator(at_most_bytes(200))] = (
-        Field(default="default", description="Where it is kept and searched.")
+        Field(default="default", description="Where it is kept and searched.", json_schema_extra=NOT_BLANK)
     )
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Anything; comes back in hits.")
 
@@ -92,13 +96,14 @@ class IngestRequest(IngestFields):
 
     model_config = ConfigDict(
         json_schema_extra={
+            "oneOf": [{"required": ["text"]}, {"required": ["content"]}],
             "examples": [
                 {
                     "text": "The upper gate opens at six, the lower one when the chamber is full.",
                     "title": "Gate times",
                     "metadata": {"season": "summer"},
                 }
-            ]
+            ],
         }
     )
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.schemas.ingest import StorableText, not_blank
+from app.schemas.ingest import NOT_BLANK, StorableText, not_blank
 from app.search.vector import Hit
 
 
@@ -19,7 +19,9 @@ class SearchRequest(BaseModel):
         json_schema_extra={"examples": [{"query": "When does the upper gate open?", "top_k": 3}]},
     )
 
-    query: Annotated[StorableText, AfterValidator(not_blank)] = Field(max_length=8000)
+    query: Annotated[StorableText, AfterValidator(not_blank)] = Field(
+        max_length=8000, json_schema_extra=NOT_BLANK
+    )
     mode: Literal["vector"] = "vector"
     top_k: int = Field(default=10, ge=1, le=200)
     collections: list[StorableText] | None = Field(
