@@ -27,7 +27,7 @@ from app.embedded import is_port_free
 SAMPLES = Path(__file__).parents[2] / "samples"
 QUESTIONS = (
     "How much does a motor boat pay for a passage?",
-    "What is done when the water reaches flood level?",
+    "At what level does the keeper declare a flood watch?",
     "Which grease is used for the paddle gear, and why?",
 )
 PORTS_TO_TRY = 20
