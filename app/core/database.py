@@ -57,15 +57,18 @@ class _StatelessConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
-def tortoise_config(settings: Settings) -> dict[str, Any]:
-    """What Tortoise and aerich want to know, with our pool and the codecs for vectors."""
+def tortoise_config(settings: Settings, *, command_timeout_s: float | None = None) -> dict[str, Any]:
+    """What Tortoise and aerich want to know, with our pool and the codecs for vectors.
+
+    Without a timeout, as aerich needs it: a migration of a large table takes as long as it takes.
+    """
     connection = _connection(settings)
     connection["credentials"] |= {
         "minsize": 1,
         "maxsize": settings.DATABASE_POOL_SIZE,
         "init": _prepare_connection,
         "connection_class": _StatelessConnection,
-        "command_timeout": COMMAND_TIMEOUT_S,
+        "command_timeout": command_timeout_s,
         "server_settings": {
             "application_name": "sluice",
             # A filtered search goes on scanning until it has its k rows (pgvector, "Iterative Index Scans").
@@ -110,7 +113,8 @@ async def database(settings: Settings) -> AsyncIterator[None]:
     """
     # Tortoise keeps its state in a context variable; without the global fallback, tasks that were not
     # started from this very context (Dramatiq's actors, requests) would find no database.
-    await Tortoise.init(config=tortoise_config(settings), _enable_global_fallback=True)
+    config = tortoise_config(settings, command_timeout_s=COMMAND_TIMEOUT_S)
+    await Tortoise.init(config=config, _enable_global_fallback=True)
     try:
         await _check_schema()
         yield
