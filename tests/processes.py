@@ -143,6 +143,21 @@ class EmbeddingService:
         }
 
     @contextmanager
+    def holding_back(self) -> Iterator[threading.Event]:
+        """Inside the block, nothing is answered until the event is set; after it, everything."""
+        let_go = threading.Event()
+
+        def wait() -> int:
+            let_go.wait(60)
+            return 200
+
+        self.behave = wait
+        try:
+            yield let_go
+        finally:
+            let_go.set()
+
+    @contextmanager
     def serving(self) -> Iterator[EmbeddingService]:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,28 +148,16 @@ def test_a_service_that_recovers_is_no_failure_in_the_end(environment, ask, serv
 def test_sigterm_hands_back_what_is_in_hand_without_counting_a_failure(
     environment, ask, service, tmp_path
 ) -> None:
-    blocked = threading.Event()
-
-    def block() -> int:
-        blocked.wait(60)
-        return 200
-
-    service.behave = block
     document_id = ask(accept)
-    try:
-        with worker_process(
-            {**environment, **service.environment, "SHUTDOWN_GRACE_S": "0.2"}, tmp_path / "log", *ONE_PROCESS
-        ) as worker:
-            process_ingestion.send(str(document_id))
-            eventually(lambda: service.under_way)
-            assert worker.stop() == 0
-        document = ask(lambda: Document.get(id=document_id))
-        assert (document.status, document.failures, document.attempt) == ("PENDING", 0, 1)
-        assert "document_handed_back" in worker.log
-    finally:
-        blocked.set()
+    options = {**environment, **service.environment, "SHUTDOWN_GRACE_S": "0.2"}
+    with service.holding_back(), worker_process(options, tmp_path / "log", *ONE_PROCESS) as worker:
+        process_ingestion.send(str(document_id))
+        eventually(lambda: service.under_way)
+        assert worker.stop() == 0
+    document = ask(lambda: Document.get(id=document_id))
+    assert (document.status, document.failures, document.attempt) == ("PENDING", 0, 1)
+    assert "document_handed_back" in worker.log
 
-    service.behave = lambda: 200
     with worker_process({**environment, **service.environment}, tmp_path / "log2", *ONE_PROCESS):
         again = eventually(in_status(ask, document_id, "COMPLETED"))
     assert (again.attempt, again.failures) == (2, 0)
@@ -179,51 +166,32 @@ def test_sigterm_hands_back_what_is_in_hand_without_counting_a_failure(
 def test_a_killed_workers_document_is_taken_over_once_its_lease_ran_out(
     environment, ask, service, tmp_path
 ) -> None:
-    blocked = threading.Event()
-
-    def block() -> int:
-        blocked.wait(60)
-        return 200
-
-    service.behave = block
     document_id = ask(accept)
-    leases = {"LEASE_S": "2", "BEAT_S": "0.5"}
-    worker = WorkerProcess({**environment, **service.environment, **leases}, tmp_path / "log", *ONE_PROCESS)
-    try:
-        process_ingestion.send(str(worker.started() and document_id))
+    options = {**environment, **service.environment, "LEASE_S": "2", "BEAT_S": "0.5"}
+    with service.holding_back(), worker_process(options, tmp_path / "log", *ONE_PROCESS) as worker:
+        process_ingestion.send(str(document_id))
         eventually(lambda: service.under_way)
         below = worker.children()
         worker.stop(signal.SIGKILL)
-        blocked.set()
         # The master is dead; the worker process and its parsers must not live on without it.
         eventually(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()])
-    finally:
-        blocked.set()
-        worker.stop()
 
-    service.behave = lambda: 200
-    with worker_process({**environment, **service.environment, **leases}, tmp_path / "log2", *ONE_PROCESS):
+    with worker_process(options, tmp_path / "log2", *ONE_PROCESS):
         eventually(in_status(ask, document_id, "COMPLETED"))
 
 
 def test_several_documents_are_in_hand_at_once(environment, ask, service, tmp_path) -> None:
-    blocked = threading.Event()
+    def count(status: str) -> int:
+        return ask(lambda: Document.filter(status=status).count())
 
-    def block() -> int:
-        blocked.wait(60)
-        return 200
-
-    service.behave = block
     ids = [ask(lambda n=n: accept(n)) for n in range(8)]
-    try:
-        with worker_process({**environment, **service.environment}, tmp_path / "log", *ONE_PROCESS):
-            for document_id in ids:
-                process_ingestion.send(str(document_id))
-            eventually(lambda: ask(lambda: Document.filter(status="PROCESSING").count()) == 8)
-            blocked.set()
-            eventually(lambda: ask(lambda: Document.filter(status="COMPLETED").count()) == 8)
-    finally:
-        blocked.set()
+    options = {**environment, **service.environment}
+    with service.holding_back() as let_go, worker_process(options, tmp_path / "log", *ONE_PROCESS):
+        for document_id in ids:
+            process_ingestion.send(str(document_id))
+        eventually(lambda: count("PROCESSING") == 8)
+        let_go.set()
+        eventually(lambda: count("COMPLETED") == 8)
 
 
 @pytest.mark.parametrize(
