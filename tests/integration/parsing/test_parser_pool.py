@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -398,16 +397,3 @@ async def test_the_pool_works_in_a_forked_worker_with_handlers_threads_and_anoth
     assert json.loads(output) == "Grüße"
     assert parent.returncode == 0
     assert marks.read_text() == "imported "
-
-
-async def test_dispatch_of_a_small_text_takes_about_a_millisecond(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("an abstract of some length " * 40)
-    async with ParserPool(processes=1) as pool:
-        await pool.parse(path)
-        times = []
-        for _ in range(100):
-            started = time.perf_counter()
-            await pool.parse(path)
-            times.append(time.perf_counter() - started)
-    assert sorted(times)[50] < 0.01  # Measured 0.5 ms; the margin is for machines that are shared.

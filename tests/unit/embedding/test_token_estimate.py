@@ -106,7 +106,7 @@ def test_time_grows_with_the_length_only(unit: str) -> None:
     began = time.process_time()
     estimate_token_offsets(text)
 
-    assert time.process_time() - began < 2  # It takes about 0.2 s; anything quadratic takes minutes.
+    assert time.process_time() - began < 20  # It takes about 0.2 s; anything quadratic takes minutes.
 
 
 def test_cutting_a_huge_text_looks_at_its_beginning_only() -> None:
@@ -116,7 +116,7 @@ def test_cutting_a_huge_text_looks_at_its_beginning_only() -> None:
     cut, _ = cut_to_estimate(text, 10)
 
     assert cut == "word " * 9 + "word"
-    assert time.process_time() - began < 0.1
+    assert time.process_time() - began < 2  # It takes a few microseconds; all of it would take four seconds.
 
 
 def test_odd_characters_are_covered_side_by_side() -> None:
