@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.models.document import Document
 
 
-#: The index is what takes its time: about 600 chunks a second.
+#: The index is what takes its time: hundreds of chunks a second.
 COPY_TIMEOUT_S = 3600
 
 

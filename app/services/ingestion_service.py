@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from app.chunking.chunker import Chunker
 from app.chunking.passage import Passage
@@ -19,8 +18,6 @@ from app.models.document import Document, Ingested, Stage
 from app.models.document_content import DocumentContent
 from app.parsing.sandbox import ParserPool
 from app.storage.content_store import ContentStore
-
-log = structlog.get_logger(__name__)
 
 #: How many passages are handed to the embedder between two notes of progress.
 EMBED_AT_ONCE = 128
