@@ -205,6 +205,14 @@ class InvalidRequest(PermanentError):
     hint = "See /docs for the shape of the request."
 
 
+class IdempotencyKeyReused(PermanentError):
+    code = "idempotency_key_reused"
+    hint = "Give each request a key of its own, and repeat a request only as it was."
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came with another request before.")
+
+
 class MalformedBody(InvalidRequest):
     """The body is not JSON, or not multipart, although the header says so."""
 

@@ -8,15 +8,21 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from app.core.config import Settings, get_settings
 from app.core.database import migrate
 from app.core.logging import configure_logging
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _open = ExitStack()
 
@@ -52,3 +58,28 @@ def settings() -> Settings:
 def migrated(settings: Settings) -> None:
     """The session's database has its tables."""
     asyncio.run(migrate(settings))
+
+
+@pytest.fixture
+def limits() -> dict[str, int]:
+    """Settings that a test wants different."""
+    return {}
+
+
+@pytest.fixture
+async def app(settings: Settings, limits: dict[str, int], migrated: None) -> AsyncIterator[FastAPI]:
+    # Imported only now: the queue, which comes with the API, reads REDIS_URL.
+    from app.main import create_app
+    from tests.support import emptied_database
+
+    app = create_app(settings.model_copy(update=limits))
+    async with app.router.lifespan_context(app):
+        await emptied_database()
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://sluice") as client:
+        yield client

@@ -14,36 +14,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.core.config import Settings
 from app.jobs.ingestion_job import process_ingestion
-from app.main import create_app
+from app.models import backlog
 from app.models.document import Document
 from app.models.document_content import DocumentContent
-from tests.support import emptied_database
 
 JSON = {"content-type": "application/json"}
 TEXT = "The upper gate opens at six in the morning."
-
-
-@pytest.fixture
-def limits() -> dict[str, int]:
-    """Settings that a test wants different."""
-    return {}
-
-
-@pytest.fixture
-async def app(settings: Settings, limits: dict[str, int], migrated: None) -> AsyncIterator[FastAPI]:
-    app = create_app(settings.model_copy(update=limits))
-    async with app.router.lifespan_context(app):
-        await emptied_database()
-        yield app
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://sluice") as client:
-        yield client
 
 
 async def test_a_posted_document_is_pending_in_the_database_and_its_job_enqueued(
@@ -166,7 +143,7 @@ async def test_a_document_is_accepted_while_redis_refuses(client: httpx.AsyncCli
 
     assert answer.status_code == 201
     # The reconciler takes it up at its next sweep, however long the queue is.
-    taken = await Document.take_unsent(limit=10, late_too=False)
+    taken = await backlog.take_unsent(limit=10, late_too=False)
     assert [str(document_id) for document_id in taken] == [answer.json()["document_id"]]
 
 

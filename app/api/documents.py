@@ -13,12 +13,28 @@ from app.api.dependencies import Bell, Resources
 from app.api.problems import problems
 from app.errors import DocumentNotFound, InvalidRequest
 from app.jobs.ingestion_job import process_ingestion
+from app.models import backlog
+from app.models.attempt import Attempt
 from app.models.document import Document
-from app.schemas.document import DocumentPage, DocumentResponse, ListQuery
+from app.schemas.document import (
+    AttemptResponse,
+    AttemptsResponse,
+    DocumentPage,
+    DocumentResponse,
+    ListQuery,
+    RetryFilter,
+    RetryResponse,
+)
 
 router = APIRouter(tags=["documents"])
 
 MAX_WAIT_S = 60
+
+#: Attempts that are shown, the newest; only people who retry for ever can make more.
+MAX_ATTEMPTS = 1000
+
+#: Documents that one statement queues again.
+RETRY_BATCH = 1000
 
 # A small document is done in tens of milliseconds, a large one in minutes: look often at first.
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.5
@@ -76,6 +92,31 @@ async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
         documents=[DocumentResponse.of(document) for document in page],
         next_cursor=Cursor.after(page[-1]).encode() if more else None,
     )
+
+
+@router.get("/documents/{document_id}/attempts", responses=problems(DocumentNotFound, InvalidRequest))
+async def list_attempts(document_id: UUID) -> AttemptsResponse:
+    """What became of each attempt, oldest first; the last one may be under way."""
+    attempts = await Attempt.filter(document_id=document_id).order_by("-attempt").limit(MAX_ATTEMPTS)
+    if not attempts:
+        await _known(document_id)
+    return AttemptsResponse(attempts=[AttemptResponse.of(attempt) for attempt in reversed(attempts)])
+
+
+@router.post("/documents/retry", responses=problems(InvalidRequest))
+async def retry_documents(chosen: RetryFilter) -> RetryResponse:
+    """Queue FAILED documents again, with all their tries. Without a filter, all of them.
+
+    Safe to repeat: what is queued is not FAILED any more. Workers begin with them within seconds.
+    """
+    retried = 0
+    while retried < chosen.limit:
+        batch = min(RETRY_BATCH, chosen.limit - retried)
+        queued = await backlog.retry_failed(chosen.failed(), limit=batch)
+        retried += queued
+        if queued < batch:
+            break
+    return RetryResponse(retried=retried, has_more=retried == chosen.limit)
 
 
 @router.post("/documents/{document_id}/retry", responses=problems(DocumentNotFound, InvalidRequest))

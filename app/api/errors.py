@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.DocumentNotFound: HTTPStatus.NOT_FOUND,
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EmptyFile: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnknownBodyType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Header, Request, Response, status
 
 from app.api.dependencies import Bell, Resources
 from app.api.openapi import ref
@@ -12,6 +13,7 @@ from app.api.problems import problems
 from app.api.upload import offered
 from app.errors import (
     EmptyFile,
+    IdempotencyKeyReused,
     InvalidRequest,
     PayloadTooLarge,
     StorageFull,
@@ -22,6 +24,17 @@ from app.jobs.ingestion_job import process_ingestion
 from app.schemas.ingest import IngestRequest, IngestResponse, example_of
 
 router = APIRouter(tags=["ingest"])
+
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="The same key gets the same answer for a day, whatever became of the document since. With"
+        " another body: 422.",
+    ),
+]
 
 
 def _request_body() -> dict[str, Any]:
@@ -53,12 +66,22 @@ def _request_body() -> dict[str, Any]:
     responses={
         200: {"model": IngestResponse, "description": "Known already; with its present status"},
         **problems(
-            EmptyFile, InvalidRequest, PayloadTooLarge, StorageFull, UnknownBodyType, UnsupportedMediaType
+            EmptyFile,
+            IdempotencyKeyReused,
+            InvalidRequest,
+            PayloadTooLarge,
+            StorageFull,
+            UnknownBodyType,
+            UnsupportedMediaType,
         ),
     },
 )
 async def ingest(
-    request: Request, response: Response, resources: Resources, doorbell: Bell
+    request: Request,
+    response: Response,
+    resources: Resources,
+    doorbell: Bell,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> IngestResponse:
     """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
 
@@ -66,7 +89,7 @@ async def ingest(
     is answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
     """
     async with offered(request, resources.settings) as offer:
-        accepted = await resources.intake.accept(offer)
+        accepted = await resources.intake.accept(replace(offer, idempotency_key=idempotency_key))
     if accepted.queued:
         # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
         # reconciler sends it.

@@ -15,7 +15,7 @@ from aerich.models import Aerich
 from pgvector.asyncpg import register_vector
 from tortoise import Tortoise
 from tortoise.backends.base.config_generator import expand_db_url
-from tortoise.exceptions import OperationalError
+from tortoise.exceptions import DBConnectionError, OperationalError
 
 from app.core.config import Settings, get_settings
 from app.errors import SchemaOutdated, StartupError
@@ -24,6 +24,9 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 MODELS = [
     "app.models.document",
     "app.models.document_content",
+    "app.models.attempt",
+    "app.models.embedded_text",
+    "app.models.idempotency_key",
     "app.models.chunk",
     "app.models.vector_space",
 ]
@@ -41,10 +44,19 @@ UNREACHABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    DBConnectionError,
 )
 
-#: How long a statement may take before it counts as lost; copying chunks has a limit of its own.
+# What comes out of a statement or a transaction whose connection broke under it: these, and asyncpg's words
+# for a connection that is closed, or was closed while it waited.
+BROKEN = (*UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+#: How long a statement may take before it counts as lost.
 COMMAND_TIMEOUT_S = 30
+
+#: How long a client that has fallen silent may keep what it has locked; then its connection is ended.
+SILENT_AT_MOST_S = 30
 
 
 class _StatelessConnection(asyncpg.Connection):  # type: ignore[misc]
@@ -71,6 +83,9 @@ def tortoise_config(settings: Settings, *, command_timeout_s: float | None = Non
         "command_timeout": command_timeout_s,
         "server_settings": {
             "application_name": "sluice",
+            # A process that is stopped or cut off inside a transaction keeps rows locked: for so long at the
+            # most, unless it is copying just then (backlog.end_silent_writers).
+            "idle_in_transaction_session_timeout": f"{SILENT_AT_MOST_S}s",
             # A filtered search goes on scanning until it has its k rows (pgvector, "Iterative Index Scans").
             "hnsw.iterative_scan": "strict_order",
         },

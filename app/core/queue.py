@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dramatiq
 import redis
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import AsyncIO, Retries
+from dramatiq.middleware import AsyncIO
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.core.broker import DoorbellBroker, RowRetries
 from app.core.config import get_settings
 
 settings = get_settings()
@@ -23,17 +23,7 @@ _client = redis.Redis.from_url(
     health_check_interval=15,
 )
 
-# Dramatiq's consumer polls, and doubles its wait up to this while there is nothing to do. Its default of a
-# second is most of what a small document takes; at 50 ms an idle process makes 20 tiny requests a second.
-IDLE_POLL_MS = 50
-
-
-class _PromptRedisBroker(RedisBroker):
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = IDLE_POLL_MS) -> dramatiq.Consumer:
-        return super().consume(queue_name, prefetch, min(timeout, IDLE_POLL_MS))
-
-
-broker: RedisBroker = _PromptRedisBroker(  # type: ignore[no-untyped-call]
+broker = DoorbellBroker(  # type: ignore[no-untyped-call]
     client=_client,
     namespace="sluice",
     # A dead worker's messages are given to others after 15 s instead of 60, and looked for a hundred times as
@@ -45,7 +35,7 @@ broker: RedisBroker = _PromptRedisBroker(  # type: ignore[no-untyped-call]
         # follows finds the loop when the worker boots, and still has it when the worker shuts down.
         AsyncIO(),
         # Re-raised errors come back as delayed messages. The row decides when to give up (Document.release).
-        Retries(),
+        RowRetries(),
         # Left out of Dramatiq's defaults: AgeLimit (a document does not expire), TimeLimit (it cannot stop
         # C code, and every step has a limit of its own), and what is not used: Callbacks, Pipelines,
         # ShutdownNotifications.

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from app.models.document import Document
+from app.models import backlog
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Doorbell:
     async def ring(self, send: Callable[[str], object], document_id: UUID) -> None:
         """Have a committed document's id sent, or noted as unsent; never fails for the queue's sake."""
         if not await self._is_sent(send, str(document_id)):
-            await Document.put_back_unsent([document_id])
+            await backlog.put_back_unsent([document_id])
 
     async def _is_sent(self, send: Callable[[str], object], document_id: str) -> bool:
         if self._is_stalled and self._under_way >= SENDERS:

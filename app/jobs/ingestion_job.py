@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from uuid import UUID
 
 import dramatiq
@@ -9,23 +13,27 @@ import structlog
 from dramatiq.middleware import AsyncIO
 from structlog.contextvars import bound_contextvars
 
+from app.core.database import BROKEN
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
-from app.errors import Interrupted, LeaseLost, PermanentError, ServiceError
+from app.errors import DatabaseUnavailable, Interrupted, LeaseLost, PermanentError, ServiceError
 from app.jobs.reconciler import Reconciler
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
+from app.models import backlog
 from app.models.document import MAX_FAILURES, Document
 from app.services.ingestion_service import IngestionService
 from app.services.resources import WorkerResources
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 
-@dramatiq.actor(
-    max_retries=MAX_FAILURES - 1,
-    throws=PermanentError,
-    min_backoff=round(settings.RETRY_BACKOFF_S * 1000),
-    max_backoff=round(settings.RETRY_BACKOFF_S * 1000 * 2**MAX_FAILURES),
-)
+#: How long a worker tries to write down how an attempt ended, while the database restarts. When the lease has
+#: run out, others take the document over, and nothing of ours is written any more.
+INSIST_S = 15
+INSIST_EVERY_S = 0.5
+
+
+@dramatiq.actor(max_retries=MAX_FAILURES - 1, throws=PermanentError)
 async def process_ingestion(document_id: str) -> None:
     """Ingest one document, and leave its row in the state that tells what came of it.
 
@@ -34,29 +42,50 @@ async def process_ingestion(document_id: str) -> None:
     """
     resources = worker_resources()
     document = await _claim(document_id, resources)
+    if document is not None:
+        await _ingest(document, resources)
+
+
+async def work_on_next() -> bool:
+    """Ingest whichever document is due, without a message; False when none is, or this process stops."""
+    resources = worker_resources()
+    if resources.leases.is_stopping:
+        return False
+    document = await backlog.claim_due(owner=worker_name(), lease_s=resources.settings.LEASE_S)
     if document is None:
-        return
-    with bound_contextvars(document_id=document_id, attempt=document.attempt):
+        return False
+    try:
+        await _ingest(document, resources)
+    except Exception as error:  # It has been logged, and the row knows when it is due again.
+        log.debug("attempt_ended", document_id=str(document.id), error=type(error).__name__)
+    return True
+
+
+async def _claim(document_id: str, resources: WorkerResources) -> Document | None:
+    try:
+        known_id = UUID(document_id)
+    except (ValueError, AttributeError, TypeError):
+        log.warning("message_malformed", document_id=str(document_id)[:64])
+        return None
+    if resources.leases.is_stopping:
+        await backlog.put_back_unsent([known_id])  # For another worker.
+        return None
+    return await Document.claim(known_id, owner=worker_name(), lease_s=resources.settings.LEASE_S)
+
+
+async def _ingest(document: Document, resources: WorkerResources) -> None:
+    with bound_contextvars(document_id=str(document.id), attempt=document.attempt):
         try:
-            service = IngestionService(
-                store=resources.store,
-                parser=resources.parser,
-                chunker=resources.chunker,
-                embedder=resources.embedder,
-            )
-            async with resources.leases.held(document):
-                ingested = await service.ingest_document(document)
-            if not await document.complete(ingested):
-                raise LeaseLost("Somebody else has the document now.")
-            log.info("document_completed", chunks=len(ingested.chunks))
+            await _attempt(document, resources)
         except LeaseLost:
             log.warning("document_abandoned")
         except Interrupted:
-            await document.hand_back()
+            await _insist(document.hand_back)
             log.info("document_handed_back")
         except PermanentError as error:
             log.warning("document_failed", code=error.code, error=str(error))
-            await document.fail(error)
+            permanent = error
+            await _insist(lambda: document.fail(permanent))
             raise
         except Exception as error:
             failures = document.failures + 1
@@ -66,20 +95,44 @@ async def process_ingestion(document_id: str) -> None:
                 error=str(error),
                 exc_info=not isinstance(error, ServiceError),  # What has a name needs no traceback.
             )
-            await document.release(error, backoff_s=resources.settings.RETRY_BACKOFF_S)
+            transient = error
+            # Dramatiq's retry reads it off the error (RowRetries).
+            error.retry_in_s = await _insist(  # type: ignore[attr-defined]
+                lambda: document.release(transient, backoff_s=resources.settings.RETRY_BACKOFF_S)
+            )
             raise
 
 
-async def _claim(document_id: str, resources: WorkerResources) -> Document | None:
+async def _attempt(document: Document, resources: WorkerResources) -> None:
+    service = IngestionService(
+        store=resources.store,
+        parser=resources.parser,
+        chunker=resources.chunker,
+        embedder=resources.embedder,
+    )
+    async with resources.leases.held(document):
+        ingested = await service.ingest_document(document)
     try:
-        known_id = UUID(document_id)
-    except ValueError:
-        log.warning("message_malformed", document_id=document_id[:64])
-        return None
-    if resources.leases.is_stopping:
-        await Document.put_back_unsent([known_id])  # For another worker.
-        return None
-    return await Document.claim(known_id, owner=worker_name(), lease_s=resources.settings.LEASE_S)
+        is_ours = await _insist(lambda: document.complete(ingested))
+    except BROKEN as error:
+        raise DatabaseUnavailable from error
+    if not is_ours:
+        # Or else it was completed by the try before, of which only the answer was lost.
+        raise LeaseLost("Somebody else has the document now.")
+    log.info("document_completed", chunks=len(ingested.chunks))
+
+
+async def _insist(move: Callable[[], Awaitable[T]]) -> T:
+    """Make a move although the database is restarting just now. The fence makes it safe to try it twice."""
+    give_up_at = time.monotonic() + INSIST_S
+    while True:
+        try:
+            return await move()
+        except BROKEN as error:
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("database_unreachable", error=str(error) or type(error).__name__)
+            await asyncio.sleep(INSIST_EVERY_S)
 
 
 broker.add_middleware(
@@ -87,7 +140,9 @@ broker.add_middleware(
         settings,
         Reconciler(
             send=process_ingestion.send,
-            queue_length=lambda: broker.do_qsize(process_ingestion.queue_name),
+            look=lambda: broker.look(process_ingestion.queue_name),
+            remember=broker.remember,
+            work_on_next=work_on_next,
             every_s=settings.SWEEP_S,
         ),
     ),

@@ -3,71 +3,162 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import redis
 import structlog
 
-from app.core.database import UNREACHABLE
-from app.models.document import Document
+from app.core.broker import QueueState
+from app.core.database import BROKEN, SILENT_AT_MOST_S
+from app.models import backlog
 
 log = structlog.get_logger(__name__)
 
 #: How many documents one sweep takes in hand.
 BATCH = 500
 
+#: After so long without an answer of the queue, workers look for documents themselves.
+BRIDGE_AFTER_S = 10
+#: How many documents a process then has in hand: as many as Dramatiq gives it threads for.
+LANES = 8
+
 
 class Reconciler:
     """Sweeps the table: dead leases go back, and documents whose message is missing get another.
 
+    While the queue is silent, it works on documents that are due without waiting for their messages.
+
     Args of the constructor:
         send: Puts a document's id into the queue; synchronous, as Dramatiq's is.
-        queue_length: How many messages wait there.
+        look: How the queue is.
+        remember: Marks the queue as known, until somebody empties it.
+        work_on_next: Takes the next due document in hand, to its end; False when there is none.
         every_s: Seconds from one sweep to the next.
     """
 
     def __init__(
-        self, *, send: Callable[[str], object], queue_length: Callable[[], int], every_s: float
+        self,
+        *,
+        send: Callable[[str], object],
+        look: Callable[[], QueueState],
+        remember: Callable[[], None],
+        work_on_next: Callable[[], Awaitable[bool]],
+        every_s: float,
     ) -> None:
         self._send = send
-        self._queue_length = queue_length
+        self._look = look
+        self._remember = remember
+        self._work_on_next = work_on_next
         self._every_s = every_s
+        self._sweeps: asyncio.Task[None] | None = None
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._silent_since: float | None = None
 
-    async def run(self) -> None:
-        """Sweep until cancelled; a failed sweep is told and made good by the next."""
+    # --- its life -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to sweep, on the running loop."""
+        self._silent_since = None
+        self._sweeps = asyncio.create_task(self._run(), name="reconciler")
+
+    def stop(self) -> None:
+        """Sweep no more, and take nothing new in hand."""
+        self._silent_since = None
+        if self._sweeps is not None:
+            self._sweeps.cancel()
+
+    async def close(self) -> None:
+        """Stop, and wait for what is in hand."""
+        self.stop()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+
+    async def _run(self) -> None:
         while True:
-            try:
-                await self.sweep()
-            except redis.RedisError as error:
-                log.warning("queue_unreachable", error=str(error))
-            except UNREACHABLE as error:
-                log.warning("database_unreachable", error=str(error))
-            except Exception:
-                log.exception("sweep_failed")
-            await asyncio.sleep(self._every_s)
+            has_more = await self._try_to_sweep()
+            if self._is_silent:
+                self._bridge()
+            await asyncio.sleep(0 if has_more else self._every_s)
 
-    async def sweep(self) -> None:
-        """One pass over what is overdue."""
-        for document_id in await Document.reap(limit=BATCH):
+    async def _try_to_sweep(self) -> bool:
+        """A failed sweep is told, and made good by the next."""
+        try:
+            has_more = await self.sweep()
+            self._silent_since = None
+            return has_more
+        except redis.RedisError as error:
+            self._silent_since = self._silent_since or time.monotonic()
+            log.warning("queue_unreachable", error=str(error))
+        except BROKEN as error:
+            log.warning("database_unreachable", error=str(error))
+        except Exception:
+            log.exception("sweep_failed")
+        return False
+
+    # --- a sweep --------------------------------------------------------------------------------------------
+
+    async def sweep(self) -> bool:
+        """One pass over what is overdue; True when there was more than one pass takes.
+
+        Raises:
+            redis.RedisError: The queue does not answer; what concerns the database alone has been done.
+        """
+        if ended := await backlog.end_silent_writers(silent_s=SILENT_AT_MOST_S):
+            log.warning("silent_writers_ended", connections=ended)
+        reaped = await backlog.reap(limit=BATCH)
+        for document_id in reaped:
             log.warning("lease_expired", document_id=str(document_id))
+        state = await asyncio.to_thread(self._look)
+        if not state.is_known:
+            await self._refill()
         # While the queue is long, a document that waits is no sign of a lost message, and more messages would
         # only make it longer.
-        is_short = await asyncio.to_thread(self._queue_length) < BATCH
-        await self._send_again(await Document.take_unsent(limit=BATCH, late_too=is_short))
+        unsent = await backlog.take_unsent(limit=BATCH, late_too=state.waiting < BATCH)
+        await self._send_again(unsent)
+        return BATCH in {len(reaped), len(unsent)}
+
+    async def _refill(self) -> None:
+        """Whatever was in the queue is gone: what waits is sent again, by this sweep and the next ones."""
+        waiting = await backlog.forget_messages()
+        # Only now: if we die before, the next sweep of anybody begins anew.
+        await asyncio.to_thread(self._remember)
+        log.warning("queue_was_empty", documents=waiting)
 
     async def _send_again(self, document_ids: list[UUID]) -> None:
-        sent = await asyncio.to_thread(self._send_all, document_ids)
+        sent, error = await asyncio.to_thread(self._send_all, document_ids)
         if sent:
             log.info("sent_again", documents=sent)
-        if sent < len(document_ids):
-            await Document.put_back_unsent(document_ids[sent:])
+        if error is not None:
+            await backlog.put_back_unsent(document_ids[sent:])
+            raise error
 
-    def _send_all(self, document_ids: list[UUID]) -> int:
+    def _send_all(self, document_ids: list[UUID]) -> tuple[int, redis.RedisError | None]:
         for sent, document_id in enumerate(document_ids):
             try:
                 self._send(str(document_id))
             except redis.RedisError as error:
-                log.warning("queue_unreachable", error=str(error))
-                return sent
-        return len(document_ids)
+                return sent, error
+        return len(document_ids), None
+
+    # --- without the queue ----------------------------------------------------------------------------------
+
+    @property
+    def _is_silent(self) -> bool:
+        since = self._silent_since
+        return since is not None and time.monotonic() - since >= BRIDGE_AFTER_S
+
+    def _bridge(self) -> None:
+        for _ in range(LANES - len(self._lanes)):
+            lane = asyncio.create_task(self._work_without_messages())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+
+    async def _work_without_messages(self) -> None:
+        try:
+            while self._is_silent and await self._work_on_next():
+                pass
+        except BROKEN as error:
+            log.warning("database_unreachable", error=str(error))
+        except Exception:
+            log.exception("bridge_failed")

@@ -21,6 +21,7 @@ from app.core.logging import configure_logging
 from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
+from app.services.housekeeping import keep_house
 from app.services.resources import WorkerResources, open_worker
 
 log = structlog.get_logger(__name__)
@@ -85,12 +86,14 @@ class WorkerLifecycle(Middleware):
     async def _open(self) -> None:
         global _resources  # noqa: PLW0603 - one worker per process, and actors have no other way to it.
         _resources = await self._open_things.enter_async_context(open_worker(self.settings))
-        self._sweeps = asyncio.create_task(self.reconciler.run(), name="reconciler")
-        self._open_things.callback(self._sweeps.cancel)
+        self.reconciler.start()
+        self._open_things.push_async_callback(self.reconciler.close)
+        cleaning = asyncio.create_task(keep_house(), name="housekeeping")
+        self._open_things.callback(cleaning.cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)
 
     async def _drain(self) -> None:
-        self._sweeps.cancel()  # It would send us what we hand back.
+        self.reconciler.stop()  # It would send us what we hand back.
         await worker_resources().leases.drain(self.settings.SHUTDOWN_GRACE_S)
 
     async def _close(self) -> None:

@@ -14,13 +14,16 @@ from tortoise import Model, fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from app.models.fields import HalfVectorField
+from app.models.sql import fetch
 
 if TYPE_CHECKING:
     from app.models.document import Document
 
 
-#: The index is what takes its time: hundreds of chunks a second.
-COPY_TIMEOUT_S = 3600
+#: The index is what takes its time: hundreds of chunks a second. So many are done well before the limit that
+#: a statement has (core/database.py), also on a slow machine; and how long one goes on tells whether its
+#: client is alive (backlog.end_silent_writers).
+CHUNKS_PER_COPY = 500
 
 
 class NewChunk(NamedTuple):
@@ -60,19 +63,30 @@ class Chunk(Model):
     async def remove(connection: asyncpg.Connection, document_id: UUID) -> None:
         """Delete all chunks of a document, inside the caller's transaction."""
         query = "DELETE FROM chunks WHERE document_id = $1"
-        await connection.execute(query, document_id, timeout=COPY_TIMEOUT_S)
+        await connection.execute(query, document_id)
+
+    @staticmethod
+    async def vectors(document_id: UUID, texts: Sequence[str]) -> dict[str, NDArray[np.float16]]:
+        """What a document's chunks have for these texts; a database holds the vectors of one model only."""
+        rows = await fetch(
+            "SELECT text, embedding FROM chunks WHERE document_id = $1 AND text = ANY($2::text[])",
+            document_id,
+            list(texts),
+        )
+        return {row["text"]: row["embedding"].to_numpy().astype(np.float16) for row in rows}
 
     @staticmethod
     async def store(
         connection: asyncpg.Connection, document_id: UUID, version: int, chunks: Sequence[NewChunk]
     ) -> None:
         """Copy a version's chunks into the table, inside the caller's transaction."""
-        await connection.copy_records_to_table(
-            "chunks",
-            columns=COPIED_COLUMNS,
-            records=(_record(document_id, version, ordinal, chunk) for ordinal, chunk in enumerate(chunks)),
-            timeout=COPY_TIMEOUT_S,
-        )
+        for first in range(0, len(chunks), CHUNKS_PER_COPY):
+            some = enumerate(chunks[first : first + CHUNKS_PER_COPY], start=first)
+            await connection.copy_records_to_table(
+                "chunks",
+                columns=COPIED_COLUMNS,
+                records=(_record(document_id, version, ordinal, chunk) for ordinal, chunk in some),
+            )
 
 
 COPIED_COLUMNS = (

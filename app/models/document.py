@@ -1,4 +1,4 @@
-"""A document: the one place that writes `documents`.
+"""A document and its moves: with backlog.py, which moves many at once, all that writes `documents`.
 
 Every move is one guarded `UPDATE … WHERE id = … AND status IN (…) RETURNING`: no row means that somebody else
 was first. `attempt` is the fence: `claim` raises it, and a worker that still works under an older number can
@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
-from tortoise import Model, connections, fields
+from tortoise import Model, fields
 from tortoise.fields.db_defaults import Now
 from tortoise.transactions import in_transaction
 from uuid_utils.compat import uuid7
 
-from app.errors import Cancelled, WorkerLost
+from app.errors import Cancelled
+from app.models.attempt import BEGUN, ended
 from app.models.chunk import Chunk, NewChunk
 from app.models.document_status import (
     CANCEL,
     CLAIM,
     COMPLETE,
     FAIL,
-    NO_LEASE,
+    HAND_BACK,
     ON_ENTERING,
     RELEASE,
     RENEW,
@@ -36,6 +40,7 @@ from app.models.document_status import (
     Move,
     Stage,
 )
+from app.models.sql import fetch
 from app.models.told_error import told
 
 __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", "Stage"]
@@ -43,9 +48,8 @@ __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", 
 #: The first run and five retries.
 MAX_FAILURES = 6
 
-#: How long the reconciler trusts that a message is on its way, at first and at most.
+#: How long a message is trusted to be on its way, at first; backlog.py has what follows.
 RESEND_AFTER_S = 15
-RESEND_AT_MOST_S = 60
 
 #: `send_at` of a document that has no message for certain: it is sent however long the queue is.
 UNSENT = "timestamptz 'epoch'"
@@ -151,7 +155,7 @@ class Document(Model):
 
     @classmethod
     async def _insert(cls, new: NewDocument) -> Accepted | None:
-        rows = await _fetch(
+        rows = await fetch(
             f"""
             WITH accepted AS (
                 INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
@@ -293,6 +297,8 @@ class Document(Model):
                 json.dumps(list(ingested.warnings)),
                 ingested.title,
                 attempt=self.attempt,
+                ending=self._ending(None),
+                also="DELETE FROM embedded_texts WHERE document_id IN (SELECT id FROM moved)",
                 db=db,
             )
             if completed is None:
@@ -303,30 +309,35 @@ class Document(Model):
                 await Chunk.store(connection, self.id, self.version, ingested.chunks)
         return True
 
-    async def release(self, error: Exception, *, backoff_s: float) -> bool:
+    async def release(self, error: Exception, *, backoff_s: float) -> float | None:
         """Give it back after a transient failure, to be tried again later; FAILED when those are used up.
 
-        The wait doubles with each failure, with jitter. Dramatiq retries the message after once to twice
-        `backoff_s * 2**failures`; the row is due after a half to once of it, so that the message does not
-        come too early and be refused. Should it, the reconciler sends another.
+        The wait is a half to once `backoff_s * 2**failures`, or what the error asks for, if that is longer.
+
+        Returns:
+            Seconds until it is due; None when it is not tried again, or the lease was lost.
         """
         if self.failures + 1 >= MAX_FAILURES:
-            return await self.fail(error)
+            await self.fail(error)
+            return None
         wait_s = backoff_s * 2**self.failures
-        due_s = max(random.uniform(wait_s / 2, wait_s), getattr(error, "retry_after_s", None) or 0)  # noqa: S311
+        due_s: float = max(
+            random.uniform(wait_s / 2, wait_s),  # noqa: S311
+            getattr(error, "retry_after_s", None) or 0,
+        )
         released = await self._move(
             RELEASE,
             self.id,
-            """stage = 'retry_wait', failures = failures + 1,
+            f"""stage = 'retry_wait', failures = failures + 1,
             processing_errors = concat_ws(E'\\n', processing_errors, $1::text),
             next_attempt_at = now() + make_interval(secs => $2),
-            send_at = now() + make_interval(secs => $3)""",
+            send_at = now() + make_interval(secs => $2 + {RESEND_AFTER_S})""",
             self._line(error),
             due_s,
-            max(2 * wait_s + RESEND_AFTER_S, due_s),
             attempt=self.attempt,
+            ending=self._ending(error),
         )
-        return released is not None
+        return due_s if released is not None else None
 
     async def fail(self, error: Exception) -> bool:
         """Give it up for good; False means that the lease was lost."""
@@ -338,16 +349,18 @@ class Document(Model):
             json.dumps(told(error, stage=self.stage)),
             self._line(error),
             attempt=self.attempt,
+            ending=self._ending(error),
         )
         return failed is not None
 
     async def hand_back(self) -> bool:
         """Give it back because this process stops: no failure, and due at once."""
         returned = await self._move(
-            RELEASE,
+            HAND_BACK,
             self.id,
             f"stage = 'queued', next_attempt_at = now(), send_at = {UNSENT}",
             attempt=self.attempt,
+            ending=self._ending(None),
         )
         return returned is not None
 
@@ -355,80 +368,23 @@ class Document(Model):
         """Note what is being done; the next beat writes it down."""
         self.stage, self.progress_unit = stage.value, unit
         self.progress_done, self.progress_total = (None if unit is None else 0), total
+        self._stages.append((stage, time.monotonic()))
+
+    @cached_property
+    def _stages(self) -> list[tuple[Stage, float]]:
+        return []
+
+    def _ending(self, error: Exception | None) -> _Ending:
+        """What is to be remembered of this attempt."""
+        marks = [*self._stages, (None, time.monotonic())]
+        seconds = {
+            stage.value: round(end - began, 3) for (stage, began), (_, end) in pairwise(marks) if stage
+        }
+        return _Ending(self.stage, seconds, told(error, stage=self.stage) if error else None)
 
     def _line(self, error: Exception) -> str:
         said = told(error, stage=self.stage)
         return f"attempt {self.attempt}, {said['stage']}: {said['code']}: {said['message']}"
-
-    # --- what the reconciler does ---------------------------------------------------------------------------
-
-    @classmethod
-    async def reap(cls, *, limit: int) -> list[UUID]:
-        """Take back documents whose worker died: due at once, or FAILED when the failures are used up.
-
-        A death counts as a failure, so that a file that kills its worker ends FAILED instead of killing the
-        next one for ever.
-        """
-        lost = told(WorkerLost(), stage=None)
-        exhausted = f"failures + 1 >= {MAX_FAILURES}"
-        rows = await _fetch(
-            f"""
-            UPDATE documents SET
-                status = CASE WHEN {exhausted} THEN 'FAILED' ELSE 'PENDING' END,
-                error = CASE WHEN {exhausted} THEN $1::jsonb || jsonb_build_object('stage', stage) END,
-                stage = CASE WHEN {exhausted} THEN NULL ELSE 'queued' END,
-                processing_errors = concat_ws(
-                    E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
-                ),
-                failures = failures + 1, next_attempt_at = now(), send_at = {UNSENT}, sends = 0,
-                updated_at = now(), {NO_LEASE}
-            WHERE id IN (
-                SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
-                ORDER BY lease_expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
-            )
-            RETURNING id
-            """,
-            json.dumps(lost),
-            f"{lost['code']}: {lost['message']}",
-            limit,
-        )
-        return [row["id"] for row in rows]
-
-    @classmethod
-    async def take_unsent(cls, *, limit: int, late_too: bool) -> list[UUID]:
-        """Documents that wait and have no message, and are noted as sent now.
-
-        Args:
-            limit: So many at the most.
-            late_too: Also those whose message should have come by now.
-        """
-        rows = await _fetch(
-            f"""
-            UPDATE documents SET
-                sends = sends + 1,
-                send_at = now() + make_interval(
-                    secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S})
-                )
-            WHERE id IN (
-                SELECT id FROM documents
-                WHERE status = 'PENDING' AND send_at <= CASE WHEN $2 THEN now() ELSE {UNSENT} END
-                ORDER BY send_at LIMIT $1 FOR UPDATE SKIP LOCKED
-            )
-            RETURNING id
-            """,
-            limit,
-            late_too,
-        )
-        return [row["id"] for row in rows]
-
-    @classmethod
-    async def put_back_unsent(cls, document_ids: Sequence[UUID]) -> None:
-        """The send failed: let the next sweep try again."""
-        await _fetch(
-            f"UPDATE documents SET send_at = {UNSENT}, sends = GREATEST(sends - 1, 0)"
-            " WHERE id = ANY($1) AND status = 'PENDING' RETURNING id",
-            list(document_ids),
-        )
 
     # --- what people do -------------------------------------------------------------------------------------
 
@@ -459,7 +415,7 @@ class Document(Model):
     @classmethod
     async def remove(cls, document_id: UUID) -> Self | None:
         """Delete the document with its chunks and its content; the row as it was, None when there is none."""
-        rows = await _fetch("DELETE FROM documents WHERE id = $1 RETURNING *", document_id)
+        rows = await fetch("DELETE FROM documents WHERE id = $1 RETURNING *", document_id)
         return cls._init_from_db(**rows[0]) if rows else None
 
     # --- how it is done -------------------------------------------------------------------------------------
@@ -478,6 +434,8 @@ class Document(Model):
         attempt: int | None = None,
         version: int | None = None,
         guard: str = "TRUE",
+        ending: _Ending | None = None,
+        also: str = "SELECT",
         db: Any = None,
     ) -> Self | None:
         """Enter `move.target` if the row is where the move may start; None means somebody else was first.
@@ -487,29 +445,58 @@ class Document(Model):
             attempt: The fence: the row must still have it.
             version: Likewise.
             guard: A further condition.
+            ending: What is known of the attempt that ends with this move.
+            also: One more statement, in the same one; it sees the document's row as `moved`.
             db: The transaction to take part in; else a statement of its own.
         """
         n = len(values)
-        rows = await _fetch(
+        noted = "SELECT"
+        if move is CLAIM:
+            noted = BEGUN
+        elif move.outcome is not None:
+            noted = ended(
+                move.outcome,
+                stage=f"${n + 5}::text",
+                seconds=f"COALESCE(${n + 6}::jsonb, '{{}}')",
+                error=f"${n + 7}::jsonb",
+            )
+        rows = await fetch(
             f"""
-            UPDATE documents
-            SET status = '{move.target}', updated_at = now(), {ON_ENTERING[move.target]}, {changes}
-            WHERE id = ${n + 1} AND status = ANY(${n + 2}::text[]) AND ({guard})
-                AND attempt = COALESCE(${n + 3}::int, attempt) AND version = COALESCE(${n + 4}::int, version)
-            RETURNING *
+            WITH moved AS (
+                UPDATE documents
+                SET status = '{move.target}', updated_at = now(), {ON_ENTERING[move.target]}, {changes}
+                WHERE id = ${n + 1} AND status = ANY(${n + 2}::text[]) AND ({guard})
+                    AND attempt = COALESCE(${n + 3}::int, attempt)
+                    AND version = COALESCE(${n + 4}::int, version)
+                RETURNING *
+            ), noted AS ({noted}), also AS ({also})
+            SELECT * FROM moved
             """,
             *values,
             document_id,
             sorted(move.sources),
             attempt,
             version,
+            *(() if move.outcome is None else (ending or _Ending()).values()),
             db=db,
         )
         return cls._init_from_db(**rows[0]) if rows else None
 
 
-async def _fetch(query: str, *values: object, db: Any = None) -> list[dict[str, Any]]:
-    return await (db or connections.get("default")).execute_query_dict(query, list(values))  # type: ignore[no-any-return]
+class _Ending(NamedTuple):
+    """What its worker knows of an attempt that ends."""
+
+    stage: str | None = None
+    stage_seconds: Mapping[str, float] | None = None
+    error: Mapping[str, Any] | None = None
+
+    def values(self) -> tuple[str | None, str | None, str | None]:
+        """As parameters of a statement."""
+        return (
+            self.stage,
+            None if self.stage_seconds is None else json.dumps(self.stage_seconds),
+            None if self.error is None else json.dumps(self.error),
+        )
 
 
 # Tortoise takes the fields off the class. They are put back for whoever looks there, by `hasattr` for one,

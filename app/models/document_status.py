@@ -37,20 +37,35 @@ class Stage(StrEnum):
     STORING = "storing"
 
 
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"  # With an error; another attempt follows unless the document is FAILED.
+    INTERRUPTED = "interrupted"  # The worker was stopped: it costs no retry.
+    WORKER_LOST = "worker_lost"  # The worker died or lost its database: it does.
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"  # A new version of the document came.
+
+
 class Move(NamedTuple):
     """A named change of status."""
 
     sources: frozenset[DocumentStatus]
     target: DocumentStatus
+    outcome: Outcome | None = None  # Of the attempt that was under way, if there was one.
 
 
 CLAIM = Move(frozenset({DocumentStatus.PENDING}), DocumentStatus.PROCESSING)
-COMPLETE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.COMPLETED)
-RELEASE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.PENDING)
-FAIL = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.FAILED)
+COMPLETE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.COMPLETED, Outcome.COMPLETED)
+RELEASE = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.PENDING, Outcome.FAILED)
+HAND_BACK = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.PENDING, Outcome.INTERRUPTED)
+FAIL = Move(frozenset({DocumentStatus.PROCESSING}), DocumentStatus.FAILED, Outcome.FAILED)
 RETRY = Move(frozenset({DocumentStatus.FAILED}), DocumentStatus.PENDING)
-CANCEL = Move(frozenset({DocumentStatus.PENDING, DocumentStatus.PROCESSING}), DocumentStatus.FAILED)
-RENEW = Move(frozenset(DocumentStatus), DocumentStatus.PENDING)
+CANCEL = Move(
+    frozenset({DocumentStatus.PENDING, DocumentStatus.PROCESSING}), DocumentStatus.FAILED, Outcome.CANCELLED
+)
+RENEW = Move(frozenset(DocumentStatus), DocumentStatus.PENDING, Outcome.SUPERSEDED)
 
 # What holds in a status, wherever the document comes from; CHECKs in the migrations say the same.
 NO_LEASE = """lease_owner = NULL, lease_expires_at = NULL,

@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from app.models.attempt import Attempt
+from app.models.backlog import FailedFilter
 from app.models.document import Document, DocumentStatus
+from app.models.document_status import Outcome
 from app.schemas.ingest import StorableText
 
 
@@ -21,7 +24,7 @@ class Progress(BaseModel):
 
 
 class DocumentError(BaseModel):
-    """Why a document is FAILED."""
+    """Why a document is FAILED, or an attempt was."""
 
     code: str
     stage: str | None
@@ -147,3 +150,74 @@ class DocumentPage(BaseModel):
 
     documents: list[DocumentResponse]
     next_cursor: str | None  # Give it back as `cursor` for the next page; null on the last one.
+
+
+class AttemptResponse(BaseModel):
+    """One attempt at a document."""
+
+    attempt: int
+    version: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = Field(description="Null while it is under way.")
+    outcome: Outcome | None = Field(
+        description="`interrupted` (a deploy) costs no retry, `worker_lost` does; null while it is under way."
+    )
+    stage: str | None = Field(description="The last one that it came to.")
+    stage_seconds: dict[str, float] = Field(description="How long each stage took, where that is known.")
+    error: DocumentError | None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        """The wire's view of a row."""
+        return cls(
+            attempt=attempt.attempt,
+            version=attempt.version,
+            worker=attempt.worker,
+            started_at=attempt.started_at,
+            ended_at=attempt.ended_at,
+            outcome=None if attempt.outcome is None else Outcome(attempt.outcome),
+            stage=attempt.stage,
+            stage_seconds=attempt.stage_seconds,
+            error=None if attempt.error is None else DocumentError(**attempt.error),
+        )
+
+
+class AttemptsResponse(BaseModel):
+    """All attempts at a document, oldest first."""
+
+    attempts: list[AttemptResponse]
+
+
+class RetryFilter(BaseModel):
+    """Which FAILED documents to queue again; every condition that is given has to hold."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"codes": ["embedder_unavailable"]}]}
+    )
+
+    document_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=1000)
+    collection: StorableText | None = None
+    codes: list[StorableText] | None = Field(
+        default=None, min_length=1, max_length=50, description="Codes of their errors."
+    )
+    failed_after: AwareDatetime | None = Field(default=None, description="FAILED at this time, or later.")
+    failed_before: AwareDatetime | None = Field(default=None, description="FAILED before this time.")
+    limit: int = Field(default=10_000, ge=1, le=100_000, description="At most so many, the oldest first.")
+
+    def failed(self) -> FailedFilter:
+        """The filter in the words of the model."""
+        return FailedFilter(
+            document_ids=self.document_ids,
+            collection=self.collection,
+            codes=self.codes,
+            failed_after=self.failed_after,
+            failed_before=self.failed_before,
+        )
+
+
+class RetryResponse(BaseModel):
+    """What was queued again."""
+
+    retried: int
+    has_more: bool  # The limit was reached: ask again.

@@ -9,22 +9,31 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+import structlog
+from numpy.typing import NDArray
 
 from app.chunking.chunker import Chunker
 from app.chunking.passage import Passage
+from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
-from app.models.chunk import NewChunk
+from app.models.chunk import Chunk, NewChunk
 from app.models.document import Document, Ingested, Stage
 from app.models.document_content import DocumentContent
+from app.models.embedded_text import EmbeddedText, key_of
 from app.parsing.sandbox import ParserPool
 from app.storage.content_store import ContentStore
 
-#: How many passages are handed to the embedder between two notes of progress.
+log = structlog.get_logger(__name__)
+
+#: How many passages are handed to the embedder between two notes of progress; what a failure costs, at most.
 EMBED_AT_ONCE = 128
 
 
 class IngestionService:
-    """Reads, parses, chunks and embeds a document. Writes nothing: its caller holds the lease and commits."""
+    """Reads, parses, chunks and embeds a document. Its caller holds the lease and commits what comes out.
+
+    All that it writes itself are vectors by the text that they stand for: whoever writes them, it is right.
+    """
 
     def __init__(
         self, *, store: ContentStore, parser: ParserPool, chunker: Chunker, embedder: Embedder
@@ -71,15 +80,49 @@ class IngestionService:
         chunks: list[NewChunk] = []
         for first in range(0, len(passages), EMBED_AT_ONCE):
             some = passages[first : first + EMBED_AT_ONCE]
-            vectors = await self.embedder.embed([passage.text for passage in some], TextKind.DOCUMENT)
-            # Half precision is what the column holds; as float32 a large document's vectors fill the memory.
-            halves = vectors.astype(np.float16)
-            chunks.extend(_chunk(passage, vector) for passage, vector in zip(some, halves, strict=True))
+            is_last = first + EMBED_AT_ONCE >= len(passages)
+            vectors = await self._vectors(document, [passage.text for passage in some], is_last=is_last)
+            chunks.extend(_chunk(passage, vectors[passage.text]) for passage in some)
             document.progress_done = len(chunks)
         return chunks
 
+    async def _vectors(
+        self, document: Document, texts: list[str], *, is_last: bool
+    ) -> dict[str, NDArray[np.float16]]:
+        """Vectors by text: those that an earlier attempt, or version, has left, and new ones for the rest."""
+        vectors = await self._known(document, texts)
+        missing = [text for text in dict.fromkeys(texts) if text not in vectors]
+        if missing:
+            # Half precision is what the column holds; as float32 a large document's vectors fill the memory.
+            new = (await self.embedder.embed(missing, TextKind.DOCUMENT)).astype(np.float16)
+            vectors |= zip(missing, new, strict=True)
+            if not is_last:
+                await self._keep(document, missing, vectors)
+        return vectors
 
-def _chunk(passage: Passage, vector: np.ndarray) -> NewChunk:
+    async def _known(self, document: Document, texts: list[str]) -> dict[str, NDArray[np.float16]]:
+        if document.attempt == 1:
+            return {}
+        keys = {key_of(self.embedder.model, text): text for text in texts}
+        kept = await EmbeddedText.known(document.id, list(keys))
+        known = {keys[key]: vector for key, vector in kept.items()}
+        if document.indexed_version is not None:
+            known |= await Chunk.vectors(document.id, texts)
+        return known
+
+    async def _keep(
+        self, document: Document, texts: list[str], vectors: dict[str, NDArray[np.float16]]
+    ) -> None:
+        """For the next attempt, should this one fail. A database that is away costs no more than that."""
+        try:
+            await EmbeddedText.keep(
+                document.id, {key_of(self.embedder.model, text): vectors[text] for text in texts}
+            )
+        except BROKEN as error:
+            log.warning("vectors_not_kept", error=str(error) or type(error).__name__)
+
+
+def _chunk(passage: Passage, vector: NDArray[np.float16]) -> NewChunk:
     return NewChunk(
         text=passage.text,
         char_start=passage.char_start,

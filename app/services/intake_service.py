@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from app.errors import EmptyFile
-from app.models.document import Accepted, Document, NewDocument
+from tortoise.transactions import in_transaction
+
+from app.errors import EmptyFile, IdempotencyKeyReused
+from app.models.document import Accepted, Document, DocumentStatus, NewDocument
+from app.models.idempotency_key import IdempotencyKey
 from app.parsing.detection import HEAD_BYTES, detect
 from app.storage.content_store import ContentStore
 
@@ -24,6 +28,7 @@ class Offer:
     title: str | None = None
     source_name: str | None = None
     metadata: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
 
 
 class IntakeService:
@@ -41,6 +46,7 @@ class IntakeService:
             UnsupportedMediaType: Its beginning shows that it cannot be read. What only reading can tell (a
                 damaged file, one without text) fails the document later.
             StorageFull, StorageUnavailable: It could not be stored; no row was written.
+            IdempotencyKeyReused: The key came with another document before.
         """
         inline = offer.content.read(self.inline_content_bytes + 1)
         if len(inline) <= self.inline_content_bytes:
@@ -56,9 +62,8 @@ class IntakeService:
             raise EmptyFile
         media_type = detect(content[:HEAD_BYTES], offer.source_name)
         sha256 = hashlib.sha256(content).hexdigest()
-        return await Document.accept(
-            _new_document(offer, media_type, sha256=sha256, size_bytes=len(content), content=content)
-        )
+        new = _new_document(offer, media_type, sha256=sha256, size_bytes=len(content), content=content)
+        return await _accept_once(new, offer.idempotency_key)
 
     async def _accept_stored(self, offer: Offer) -> Accepted:
         offer.content.seek(0)
@@ -66,11 +71,45 @@ class IntakeService:
         offer.content.seek(0)
         stored = await asyncio.to_thread(self.store.save, offer.content)
         # If this fails, the row may be there all the same (a lost reply to COMMIT), so the file has to stay.
-        return await Document.accept(
-            _new_document(
-                offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
-            )
+        new = _new_document(
+            offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
         )
+        try:
+            return await _accept_once(new, offer.idempotency_key)
+        except IdempotencyKeyReused:
+            await asyncio.to_thread(self.store.delete, stored.key)
+            raise
+
+
+async def _accept_once(new: NewDocument, key: str | None) -> Accepted:
+    """Accept; or, when a request with this key was answered before, answer the same again and do nothing."""
+    if key is None:
+        return await Document.accept(new)
+    fingerprint = _fingerprint(new)
+    async with in_transaction():  # Document and key are there together, or neither is.
+        known = await IdempotencyKey.begin(key, fingerprint)
+        if known is None:
+            accepted = await Document.accept(new)
+            await IdempotencyKey.answer(key, accepted.document_id, accepted.status, created=accepted.created)
+            return accepted
+    if known.fingerprint != fingerprint:
+        raise IdempotencyKeyReused
+    # Committed together with the key.
+    assert known.document_id is not None
+    assert known.status is not None
+    return Accepted(
+        known.document_id,
+        DocumentStatus(known.status),
+        created=bool(known.created),
+        queued=False,
+        unused_key=new.content_key,
+    )
+
+
+def _fingerprint(new: NewDocument) -> str:
+    """Equal for equal requests, as far as anything of them is kept."""
+    said = [new.sha256, new.collection, new.external_id, new.title, new.source_name, new.metadata]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _new_document(

@@ -13,6 +13,7 @@ import pytest
 from app.core.config import Settings
 from app.core.database import database, migrate
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
+from app.models import backlog
 from app.models.document import Document, NewDocument
 from tests.processes import eventually, worker_process
 
@@ -55,7 +56,7 @@ async def accepted_without_message() -> UUID:
     """As the API leaves a document that it cannot send."""
     new = NewDocument(sha256="0" * 64, size_bytes=4, media_type="text/plain", content=b"gate")
     document_id = (await Document.accept(new)).document_id
-    await Document.put_back_unsent([document_id])
+    await backlog.put_back_unsent([document_id])
     return document_id
 
 

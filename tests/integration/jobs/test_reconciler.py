@@ -1,7 +1,8 @@
-"""The reconciler's sweep, with a queue that is long, short or away."""
+"""The reconciler's sweep, with a queue that is long, short, emptied or away."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -9,9 +10,12 @@ import pytest
 import redis
 from tortoise import connections
 
+from app.core.broker import QueueState
 from app.core.config import Settings
 from app.core.database import database
-from app.jobs.reconciler import BATCH, Reconciler
+from app.jobs import reconciler
+from app.jobs.reconciler import BATCH, LANES, Reconciler
+from app.models import backlog
 from app.models.document import Document, NewDocument
 from tests.support import emptied_database
 
@@ -24,22 +28,48 @@ async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
 
 
 class Queue:
-    """What is sent, and how long the queue says it is."""
+    """What is sent, and how the queue says it is."""
 
-    def __init__(self, *, length: int = 0, fails_after: int = 1000) -> None:
+    def __init__(self, *, length: int = 0, fails_after: int = 1000, is_known: bool = True) -> None:
         self.length = length
         self.fails_after = fails_after
+        self.is_known = is_known
         self.sent: list[str] = []
+        self.is_away = False
 
     def send(self, document_id: str) -> None:
-        if len(self.sent) >= self.fails_after:
+        if self.is_away or len(self.sent) >= self.fails_after:
             raise redis.ConnectionError("away")
         self.sent.append(document_id)
 
+    def look(self) -> QueueState:
+        if self.is_away:
+            raise redis.TimeoutError("silent")
+        return QueueState(self.length, self.is_known)
+
+    def remember(self) -> None:
+        self.is_known = True
+
+    def reconciler(self, work_on_next: object = None, *, every_s: float = 1) -> Reconciler:
+        return Reconciler(
+            send=self.send,
+            look=self.look,
+            remember=self.remember,
+            work_on_next=work_on_next or nothing_is_due,  # type: ignore[arg-type]
+            every_s=every_s,
+        )
+
     async def swept(self) -> list[str]:
-        await Reconciler(send=self.send, queue_length=lambda: self.length, every_s=1).sweep()
+        try:
+            await self.reconciler().sweep()
+        except redis.RedisError:
+            assert self.fails_after < 1000
         sent, self.sent = sorted(self.sent), []
         return sent
+
+
+async def nothing_is_due() -> bool:
+    return False
 
 
 async def accepted(number: int) -> UUID:
@@ -78,3 +108,63 @@ async def test_what_could_not_be_sent_is_sent_by_the_next_sweep() -> None:
     assert len(first) == 2
     assert sorted(first + await Queue(length=10 * BATCH).swept()) == ids
     assert await Queue().swept() == []
+
+
+async def test_an_emptied_queue_is_filled_again_at_once_and_only_once() -> None:
+    ids = sorted([str(await accepted(number)) for number in range(5)])
+    emptied = Queue(length=10 * BATCH, is_known=False)
+
+    assert await emptied.swept() == ids
+    assert emptied.is_known
+    assert await emptied.swept() == []
+
+
+async def test_a_full_sweep_says_that_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "BATCH", 3)
+    for number in range(4):
+        await accepted(number)
+    await backlog.forget_messages()
+
+    assert await Queue().reconciler().sweep() is True
+    assert await Queue().reconciler().sweep() is False
+
+
+async def test_while_the_queue_is_silent_due_documents_are_worked_on_without_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconciler, "BRIDGE_AFTER_S", 0.05)
+    ids = [await accepted(number) for number in range(LANES * 2)]
+    queue, done = Queue(), asyncio.Event()
+    at_once, most_at_once = 0, 0
+
+    async def work_on_next() -> bool:
+        nonlocal at_once, most_at_once
+        document = await backlog.claim_due(owner="me", lease_s=30)
+        if document is None:
+            return False
+        at_once += 1
+        most_at_once = max(most_at_once, at_once)
+        await asyncio.sleep(0)
+        await document.fail(ValueError("worked on"))
+        at_once -= 1
+        if await Document.filter(status="FAILED").count() == len(ids):
+            done.set()
+        return True
+
+    bridge = queue.reconciler(work_on_next, every_s=0.02)
+    bridge.start()
+    try:
+        queue.is_away = True
+        async with asyncio.timeout(20):
+            await done.wait()
+        assert 1 <= most_at_once <= LANES
+        queue.is_away = False
+        async with asyncio.timeout(20):
+            while bridge._silent_since is not None:
+                await asyncio.sleep(0.01)  # Between two looks.
+        late = await accepted(999)
+        await bridge.close()
+    finally:
+        bridge.stop()
+    assert queue.sent == []
+    assert (await Document.get(id=late)).status == "PENDING"

@@ -13,6 +13,7 @@ from tortoise import connections, fields
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.errors import EmbedderUnavailable, ModelMismatch, NoText, TransientError
+from app.models import backlog
 from app.models.chunk import Chunk, NewChunk
 from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested, NewDocument
 from app.models.document_status import (
@@ -119,17 +120,17 @@ async def test_a_move_happens_from_its_own_statuses_and_from_no_other(
 @pytest.mark.parametrize("status", list(DocumentStatus))
 async def test_reaping_takes_only_what_is_processed_under_a_dead_lease(status: DocumentStatus) -> None:
     document = await document_in(status)
-    assert await Document.reap(limit=10) == []
+    assert await backlog.reap(limit=10) == []
     await expire_leases()
 
-    assert await Document.reap(limit=10) == ([document.id] if status == PROCESSING else [])
+    assert await backlog.reap(limit=10) == ([document.id] if status == PROCESSING else [])
 
 
 @pytest.mark.parametrize("name", ["complete", "release", "hand_back", "fail"])
 async def test_whoever_lost_the_lease_writes_nothing(name: str) -> None:
     zombie = await claimed()
     await expire_leases()
-    await Document.reap(limit=10)
+    await backlog.reap(limit=10)
     owner = await claimed(zombie.id, owner="b")
     assert owner.attempt == zombie.attempt + 1
 
@@ -220,16 +221,17 @@ async def test_a_release_backs_off_and_the_sixth_failure_is_final() -> None:
     waits: list[float] = []
     for _ in range(MAX_FAILURES - 1):
         document = await claimed(document_id)
-        assert await document.release(TransientError("busy"), backoff_s=8)
+        due_in_s = await document.release(TransientError("busy"), backoff_s=8)
         waiting = await Document.get(id=document_id)
         assert waiting.stage == "retry_wait"
         waits.append((waiting.next_attempt_at - waiting.updated_at).total_seconds())
-        assert waiting.send_at > waiting.next_attempt_at
+        assert due_in_s == pytest.approx(waits[-1], abs=0.001)
+        assert (waiting.send_at - waiting.next_attempt_at).total_seconds() == pytest.approx(15)
         assert await Document.claim(document_id, owner="b", lease_s=30) is None
         await Document.filter(id=document_id).update(next_attempt_at=waiting.created_at)
 
     assert all(4 * 2**n <= wait <= 8 * 2**n for n, wait in enumerate(waits)), waits
-    assert await (await claimed(document_id)).release(TransientError("busy"), backoff_s=8)
+    assert await (await claimed(document_id)).release(TransientError("busy"), backoff_s=8) is None
     failed = await Document.get(id=document_id)
     assert (failed.status, failed.failures) == ("FAILED", MAX_FAILURES)
     assert failed.error is not None
@@ -261,7 +263,7 @@ async def test_a_file_that_kills_its_worker_ends_failed() -> None:
     for _ in range(MAX_FAILURES):
         await claimed(document_id)
         await expire_leases()
-        assert await Document.reap(limit=10) == [document_id]
+        assert await backlog.reap(limit=10) == [document_id]
 
     failed = await Document.get(id=document_id)
     assert failed.error is not None
@@ -272,24 +274,6 @@ async def test_a_file_that_kills_its_worker_ends_failed() -> None:
     )
     assert failed.processing_errors is not None
     assert failed.processing_errors.splitlines()[0].startswith("attempt 1, parsing: worker_lost: ")
-
-
-async def test_an_unsent_document_is_taken_once_it_is_overdue_and_at_growing_intervals() -> None:
-    document_id = await accepted()
-    assert await Document.take_unsent(limit=10, late_too=True) == []
-    waits = []
-    for _ in range(4):
-        await connections.get("default").execute_query("UPDATE documents SET send_at = now()")
-        assert await Document.take_unsent(limit=10, late_too=True) == [document_id]
-        assert await Document.take_unsent(limit=10, late_too=True) == []
-        rows = await connections.get("default").execute_query_dict(
-            "SELECT extract(epoch FROM send_at - now())::float AS wait FROM documents"
-        )
-        waits.append(rows[0]["wait"])
-    assert waits == pytest.approx([15, 30, 60, 60], abs=2)
-
-    await Document.put_back_unsent([document_id])
-    assert await Document.take_unsent(limit=10, late_too=True) == [document_id]
 
 
 async def test_a_beat_renews_what_is_held_writes_progress_and_names_what_is_lost(settings: Settings) -> None:

@@ -75,8 +75,8 @@ async def test_a_text_has_the_same_vector_alone_and_beside_longer_ones(embedder:
     together = await embedder.embed(TEXTS)
     alone = np.concatenate([await embedder.embed([text]) for text in TEXTS])
 
-    # Eight bits a number: a sum taken in another order may round the other way, on some processors more than on
-    # others. Padding that leaked in would show in the second digit.
+    # Eight bits a number: a sum taken in another order may round the other way, on some processors more than
+    # on others. Padding that leaked in would show in the second digit.
     assert (together * alone).sum(axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-4)
 
 

@@ -1,0 +1,196 @@
+"""Moves of many documents at once: what the reconciler and bulk steering do.
+
+Each takes so many rows at the most and passes over those that somebody else has locked, so that any number of
+processes may call it at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from tortoise.transactions import in_transaction
+
+from app.errors import WorkerLost
+from app.models.attempt import ended
+from app.models.document import MAX_FAILURES, RESEND_AFTER_S, UNSENT, Document
+from app.models.document_status import NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
+from app.models.sql import fetch
+from app.models.told_error import told
+
+#: The wait for a message doubles with every one sent, up to this.
+RESEND_AT_MOST_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedFilter:
+    """Which FAILED documents are meant; what is None does not matter."""
+
+    document_ids: Sequence[UUID] | None = None
+    collection: str | None = None
+    codes: Sequence[str] | None = None  # Of their errors.
+    failed_after: datetime | None = None
+    failed_before: datetime | None = None
+
+
+async def reap(*, limit: int) -> list[UUID]:
+    """Take back documents whose worker died: due at once, or FAILED when the failures are used up.
+
+    A death counts as a failure, so that a file that kills its worker ends FAILED instead of killing the next
+    one for ever.
+    """
+    lost = told(WorkerLost(), stage=None)
+    exhausted = f"failures + 1 >= {MAX_FAILURES}"
+    staged = "$1::jsonb || jsonb_build_object('stage', {}stage)"
+    rows = await fetch(
+        f"""
+        WITH moved AS (
+            UPDATE documents SET
+                status = CASE WHEN {exhausted} THEN 'FAILED' ELSE 'PENDING' END,
+                error = CASE WHEN {exhausted} THEN {staged.format("")} END,
+                stage = CASE WHEN {exhausted} THEN NULL ELSE 'queued' END,
+                processing_errors = concat_ws(
+                    E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
+                ),
+                failures = failures + 1, next_attempt_at = now(), send_at = {UNSENT}, sends = 0,
+                updated_at = now(), {NO_LEASE}
+            WHERE id IN (
+                SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
+                ORDER BY lease_expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
+            )
+            RETURNING id
+        ), noted AS ({ended(Outcome.WORKER_LOST, error=staged.format("was."))})
+        SELECT id FROM moved
+        """,
+        json.dumps(lost),
+        f"{lost['code']}: {lost['message']}",
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def end_silent_writers(*, silent_s: float) -> int:
+    """End connections that keep an expired document locked, and whose client sends nothing; how many.
+
+    PostgreSQL's own timeouts do not end a COPY that waits for its client: a worker that was stopped in the
+    middle of one would keep the document from everybody until somebody kills it. One that is alive sends on:
+    its statements are short (Chunk.store), however long all of them take together.
+    """
+    rows = await fetch(
+        """
+        SELECT pg_terminate_backend(a.pid)
+        FROM documents AS d JOIN pg_stat_activity AS a ON a.backend_xid = d.xmax
+        WHERE d.status = 'PROCESSING' AND d.lease_expires_at < now() AND a.wait_event = 'ClientRead'
+            AND a.query_start < now() - make_interval(secs => $1) AND a.pid <> pg_backend_pid()
+        """,
+        silent_s,
+    )
+    return len(rows)
+
+
+async def take_unsent(*, limit: int, late_too: bool) -> list[UUID]:
+    """Documents that wait and have no message, oldest first; they are noted as sent now.
+
+    Args:
+        limit: So many at the most.
+        late_too: Also those whose message should have come by now.
+    """
+    rows = await fetch(
+        f"""
+        UPDATE documents SET
+            sends = sends + 1,
+            send_at = now() + make_interval(
+                secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S})
+            )
+        WHERE id IN (
+            SELECT id FROM documents
+            WHERE status = 'PENDING' AND send_at <= CASE WHEN $2 THEN now() ELSE {UNSENT} END
+            ORDER BY send_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id
+        """,
+        limit,
+        late_too,
+    )
+    return sorted(row["id"] for row in rows)
+
+
+async def put_back_unsent(document_ids: Sequence[UUID]) -> None:
+    """The send failed: let the next sweep try again."""
+    await fetch(
+        f"UPDATE documents SET send_at = {UNSENT}, sends = GREATEST(sends - 1, 0)"
+        " WHERE id = ANY($1) AND status = 'PENDING' RETURNING id",
+        list(document_ids),
+    )
+
+
+async def forget_messages(*, batch: int = 5000) -> int:
+    """The queue was emptied: what waits has no message any more. Safe to break off and to begin again.
+
+    Returns:
+        How many documents wait for a message now, or will when they are due.
+    """
+    forgotten, last = 0, (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))  # Behind all UNSENT.
+    is_due = "next_attempt_at <= now()"
+    while True:
+        # Rows only move towards the beginning of the index that this walks along: each is met once.
+        rows = await fetch(
+            f"""
+            WITH waiting AS (
+                SELECT id, send_at FROM documents
+                WHERE status = 'PENDING' AND (send_at, id) > ($1::timestamptz, $2::uuid)
+                ORDER BY send_at, id LIMIT $3 FOR UPDATE SKIP LOCKED
+            ), moved AS (
+                UPDATE documents AS d
+                SET send_at = CASE WHEN {is_due} THEN {UNSENT} ELSE next_attempt_at END, sends = 0
+                FROM waiting WHERE d.id = waiting.id
+            )
+            SELECT count(*) AS count, max(ROW (send_at, id)) AS last FROM waiting
+            """,
+            *last,
+            batch,
+        )
+        if not rows[0]["count"]:
+            return forgotten
+        forgotten, last = forgotten + rows[0]["count"], tuple(rows[0]["last"])
+
+
+async def claim_due(*, owner: str, lease_s: float) -> Document | None:
+    """Take in hand whichever document has waited longest for its message; None when none is due."""
+    async with in_transaction():
+        rows = await fetch(
+            "SELECT id FROM documents WHERE status = 'PENDING' AND next_attempt_at <= now()"
+            " ORDER BY send_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+        )
+        return await Document.claim(rows[0]["id"], owner=owner, lease_s=lease_s) if rows else None
+
+
+async def retry_failed(chosen: FailedFilter, *, limit: int) -> int:
+    """Queue FAILED documents again, those that failed first first; how many those were."""
+    rows = await fetch(
+        f"""
+        UPDATE documents SET
+            status = 'PENDING', stage = 'queued', failures = 0, processing_errors = NULL,
+            next_attempt_at = now(), send_at = {UNSENT}, updated_at = now(),
+            {ON_ENTERING[DocumentStatus.PENDING]}
+        WHERE id IN (
+            SELECT id FROM documents
+            WHERE status = 'FAILED' AND ($1::uuid[] IS NULL OR id = ANY($1))
+                AND ($2::text IS NULL OR collection = $2) AND ($3::text[] IS NULL OR error->>'code' = ANY($3))
+                AND ($4::timestamptz IS NULL OR updated_at >= $4)
+                AND ($5::timestamptz IS NULL OR updated_at < $5)
+            ORDER BY updated_at LIMIT $6 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id
+        """,
+        None if chosen.document_ids is None else list(chosen.document_ids),
+        chosen.collection,
+        None if chosen.codes is None else list(chosen.codes),
+        chosen.failed_after,
+        chosen.failed_before,
+        limit,
+    )
+    return len(rows)

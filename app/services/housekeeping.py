@@ -1,0 +1,39 @@
+"""Drops what nobody needs any more. Any number of processes may do it at once; each time, each row goes once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+
+from app.core.database import BROKEN
+from app.models.embedded_text import EmbeddedText
+from app.models.idempotency_key import IdempotencyKey
+
+log = structlog.get_logger(__name__)
+
+DAY_S = 24 * 3600
+EVERY_S = 600
+BATCH = 1000
+
+
+async def keep_house() -> None:
+    """Clean up every ten minutes or so, until cancelled."""
+    while True:
+        # Not at once, and not all workers together: there are better things to do after a start.
+        await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
+        try:
+            await clean()
+        except BROKEN as error:
+            log.warning("database_unreachable", error=str(error) or type(error).__name__)
+        except Exception:
+            log.exception("cleaning_failed")
+
+
+async def clean() -> None:
+    """Everything that is old enough, batch by batch."""
+    while await IdempotencyKey.remove_old(older_than_s=DAY_S, limit=BATCH) == BATCH:
+        pass
+    while await EmbeddedText.remove_stale(older_than_s=DAY_S, limit=BATCH) == BATCH:
+        pass

@@ -1,0 +1,176 @@
+"""The doorbell's broker, against a real Redis server: what is unreadable, emptied, full or away."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import dramatiq
+import pytest
+import redis
+from dramatiq import Message
+from dramatiq.middleware import AsyncIO
+
+from app.core.broker import DoorbellBroker, RowRetries
+from app.embedded import EmbeddedValkey
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey.url, socket_timeout=1) as client:
+        client.flushall()
+        yield client
+        client.config_set("maxmemory", 0)
+
+
+class Broker(DoorbellBroker):
+    """With one actor that notes what it was called with."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__(client=client, namespace="t", middleware=[AsyncIO(), RowRetries(max_retries=5)])
+        self.heard: list[str] = []
+        self.errors: list[Exception] = []
+
+        @dramatiq.actor(broker=self, actor_name="ring")
+        async def ring(word: str) -> None:
+            self.heard.append(word)
+            if self.errors:
+                raise self.errors.pop(0)
+
+        self.ring = ring
+
+
+@pytest.fixture
+def broker(client: redis.Redis) -> Broker:
+    return Broker(client)
+
+
+@pytest.fixture
+def worker(broker: Broker) -> Iterator[dramatiq.Worker]:
+    worker = dramatiq.Worker(broker, worker_threads=1)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+def push(client: redis.Redis, data: bytes, message_id: str = "x") -> None:
+    """What somebody else who can reach Redis may put into the queue."""
+    client.hset("t:default.msgs", message_id, data)
+    client.rpush("t:default", message_id)
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def foreign_messages(tmp_path: Path) -> dict[str, bytes]:
+    def of(**fields: object) -> bytes:
+        known = {"queue_name": "default", "actor_name": "ring", "args": ("x",), "kwargs": {}}
+        return Message(**{**known, "options": {"redis_message_id": "x"}, **fields}).encode()
+
+    return {
+        "nothing": b"",
+        "bytes": b"\xff\x00\x80",
+        "pickle": pickle.dumps(Touch(tmp_path / "code_ran")),
+        "json, but no message": b"[1, 2]",
+        "half a message": b'{"actor_name": "ring"}',
+        "another actor": of(actor_name="os.system"),
+        "no id": of(options={}),
+        "options of another kind": of(options=[]),
+        "kwargs of another kind": of(kwargs=[]),
+    }
+
+
+def test_what_cannot_be_read_runs_nothing_and_harms_no_neighbour(
+    client: redis.Redis, broker: Broker, tmp_path: Path
+) -> None:
+    broker.ring.send("before")
+    for number, data in enumerate(foreign_messages(tmp_path).values()):
+        push(client, data, f"foreign-{number}")
+    client.rpush("t:default", "a name without a message")
+    broker.ring.send("after")
+
+    worker = dramatiq.Worker(broker, worker_threads=1)
+    worker.start()
+    try:
+        broker.join("default", timeout=20_000)
+    finally:
+        worker.stop()
+
+    assert sorted(broker.heard) == ["after", "before"]
+    assert not (tmp_path / "code_ran").exists()
+    # Nothing is left in anybody's hand; for a week, people may look at what it was.
+    assert client.keys("t:__acks__*") == []
+    assert client.hlen("t:default.XQ.msgs") == len(foreign_messages(tmp_path))
+
+
+def test_a_queue_is_known_until_it_is_emptied(client: redis.Redis, broker: Broker) -> None:
+    assert broker.look("default") == (0, False)
+    broker.remember()
+    broker.ring.send("a")
+    broker.ring.send_with_options(args=("b",), delay=60_000)
+    assert broker.look("default") == (1, True)
+
+    client.flushall()
+
+    assert broker.look("default") == (0, False)
+
+
+def test_messages_in_a_workers_hand_do_not_count_as_waiting(client: redis.Redis, broker: Broker) -> None:
+    for word in "abc":
+        broker.ring.send(word)
+    broker.do_fetch("default", 2)
+
+    assert broker.look("default").waiting == 1
+
+
+def test_a_full_queue_does_not_pass_for_one_that_answers(client: redis.Redis, broker: Broker) -> None:
+    broker.remember()
+    client.config_set("maxmemory", 1)
+
+    with pytest.raises(redis.RedisError):
+        broker.look("default")
+
+
+def test_a_worker_does_not_wait_for_an_acknowledgement_that_nobody_takes(broker: Broker) -> None:
+    broker.ring.send("a")
+    consumer = broker.consume("default")
+    message = next(consumer)
+    assert message is not None
+    broker.client = redis.Redis(port=1)
+    broker.scripts["dispatch"].registered_client = broker.client
+
+    consumer.ack(message)
+    consumer.nack(message)
+
+
+def test_a_retry_comes_when_the_row_is_due(broker: Broker, worker: dramatiq.Worker) -> None:
+    error = ValueError("busy")
+    error.retry_in_s = 0.2  # type: ignore[attr-defined]
+    delays: list[int | None] = []
+    enqueue = broker.enqueue
+
+    def noted(message: Message, *, delay: int | None = None) -> Message:
+        delays.append(delay)
+        return enqueue(message, delay=delay)
+
+    broker.enqueue = noted  # type: ignore[method-assign]
+    broker.errors = [error]
+    broker.ring.send("a")
+    broker.join("default", timeout=20_000)
+
+    assert broker.heard == ["a", "a"]
+    assert delays == [None, 300, None]  # Sent, to be retried, and now.

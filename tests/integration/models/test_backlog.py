@@ -1,0 +1,132 @@
+"""What moves many documents at once, against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from tortoise import connections
+
+from app.core.config import Settings
+from app.core.database import database
+from app.errors import EmbedderUnavailable, NoText
+from app.models import backlog
+from app.models.backlog import FailedFilter
+from app.models.document import Document, NewDocument
+from tests.support import emptied_database
+
+
+@pytest.fixture(autouse=True)
+async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
+    async with database(settings):
+        await emptied_database()
+        yield
+
+
+async def accepted(number: int = 0, *, collection: str = "default") -> UUID:
+    new = NewDocument(
+        sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x", collection=collection
+    )
+    return (await Document.accept(new)).document_id
+
+
+async def failed(number: int, error: Exception, *, collection: str = "default") -> UUID:
+    document = await Document.claim(await accepted(number, collection=collection), owner="a", lease_s=30)
+    assert document is not None
+    assert await document.fail(error)
+    return document.id
+
+
+async def test_an_unsent_document_is_taken_once_it_is_overdue_and_at_growing_intervals() -> None:
+    document_id = await accepted()
+    assert await backlog.take_unsent(limit=10, late_too=True) == []
+    waits = []
+    for _ in range(4):
+        await connections.get("default").execute_query("UPDATE documents SET send_at = now()")
+        assert await backlog.take_unsent(limit=10, late_too=True) == [document_id]
+        assert await backlog.take_unsent(limit=10, late_too=True) == []
+        rows = await connections.get("default").execute_query_dict(
+            "SELECT extract(epoch FROM send_at - now())::float AS wait FROM documents"
+        )
+        waits.append(rows[0]["wait"])
+    assert waits == pytest.approx([15, 30, 60, 60], abs=2)
+
+    await backlog.put_back_unsent([document_id])
+    assert await backlog.take_unsent(limit=10, late_too=True) == [document_id]
+
+
+async def test_after_the_queue_was_emptied_all_that_waits_is_unsent_and_no_retry_comes_early() -> None:
+    ids = sorted([await accepted(number) for number in range(7)])
+    waiting = await Document.claim(ids[0], owner="a", lease_s=30)
+    assert waiting is not None
+    await waiting.release(EmbedderUnavailable("429"), backoff_s=60)
+    held = await Document.claim(ids[1], owner="a", lease_s=30)
+    assert await backlog.take_unsent(limit=10, late_too=True) == []
+
+    assert await backlog.forget_messages(batch=2) == 6
+
+    assert await backlog.take_unsent(limit=10, late_too=False) == ids[2:]
+    retried = await Document.get(id=ids[0])
+    assert retried.send_at == retried.next_attempt_at
+    assert held is not None
+    assert (await Document.get(id=held.id)).status == "PROCESSING"
+
+
+async def test_without_messages_the_longest_waiting_document_is_claimed_first_and_each_once() -> None:
+    ids = [await accepted(number) for number in range(6)]
+    await backlog.put_back_unsent([ids[3]])
+    later = await Document.claim(ids[5], owner="a", lease_s=30)
+    assert later is not None
+    await later.release(EmbedderUnavailable("429"), backoff_s=60)
+
+    claims = await asyncio.gather(*(backlog.claim_due(owner="me", lease_s=30) for _ in range(5)))
+    assert sorted(claim.id for claim in claims if claim) == sorted(ids[:5])
+    assert await backlog.claim_due(owner="me", lease_s=30) is None
+
+
+async def test_the_first_claim_without_messages_is_of_what_has_none() -> None:
+    ids = [await accepted(number) for number in range(3)]
+    await backlog.put_back_unsent([ids[2]])
+
+    claim = await backlog.claim_due(owner="me", lease_s=30)
+
+    assert claim is not None
+    assert (claim.id, claim.lease_owner, claim.attempt) == (ids[2], "me", 1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (FailedFilter(), {0, 1, 2, 3}),
+        (FailedFilter(collection="b"), {2, 3}),
+        (FailedFilter(codes=["no_text"]), {0, 2}),
+        (FailedFilter(codes=["no_text", "embedder_unavailable"], collection="a"), {0, 1}),
+        (FailedFilter(failed_after=datetime.now(UTC) + timedelta(days=1)), set()),
+        (FailedFilter(failed_before=datetime.now(UTC) + timedelta(days=1)), {0, 1, 2, 3}),
+    ],
+)
+async def test_failed_documents_are_queued_again_by_what_they_are(
+    chosen: FailedFilter, expected: set[int]
+) -> None:
+    errors = [NoText(), EmbedderUnavailable("429")]
+    ids = [await failed(n, errors[n % 2], collection="ab"[n // 2]) for n in range(4)]
+    untouched = await accepted(9)
+
+    assert await backlog.retry_failed(chosen, limit=10) == len(expected)
+
+    queued = await Document.filter(status="PENDING").exclude(id=untouched)
+    assert {document.id for document in queued} == {ids[n] for n in expected}
+    assert all((document.failures, document.error) == (0, None) for document in queued)
+    assert await backlog.take_unsent(limit=10, late_too=False) == sorted(document.id for document in queued)
+
+
+async def test_documents_are_queued_again_by_their_ids_and_at_most_so_many() -> None:
+    ids = [await failed(number, NoText()) for number in range(4)]
+
+    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=1) == 1
+    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=9) == 1
+    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=9) == 0
+    assert await Document.filter(status="FAILED").count() == 2
