@@ -1,4 +1,4 @@
-"""Drops what nobody needs any more. Any number of processes may do it at once; each time, each row goes once."""
+"""Drops what nobody needs any more. Any number of processes may do it at once: each row goes once."""
 
 from __future__ import annotations
 
