@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from unittest.mock import patch
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from app.models import backlog
 from app.models.document import Document
 from app.models.document_content import DocumentContent
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 JSON = {"content-type": "application/json"}
 TEXT = "The upper gate opens at six in the morning."
 
@@ -143,7 +145,7 @@ async def test_a_document_is_accepted_while_redis_refuses(client: httpx.AsyncCli
 
     assert answer.status_code == 201
     # The reconciler takes it up at its next sweep, however long the queue is.
-    taken = await backlog.take_unsent(limit=10, late_too=False)
+    taken = await backlog.take_unsent(limit=10, emptied_at=LONG_AGO, late_too=False)
     assert [str(document_id) for document_id in taken] == [answer.json()["document_id"]]
 
 

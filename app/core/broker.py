@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import dramatiq
@@ -24,7 +25,7 @@ class QueueState(NamedTuple):
     """What a look at the queue shows."""
 
     waiting: int  # Messages that no worker has fetched yet.
-    is_known: bool  # False: it was emptied, or is new, since `remember` was called last.
+    emptied_at: datetime | None  # What `mark` left; None: it has been emptied since, or is new.
 
 
 class DoorbellBroker(RedisBroker):
@@ -58,15 +59,22 @@ class DoorbellBroker(RedisBroker):
         """
         with self.client.pipeline(transaction=False) as pipeline:
             pipeline.llen(f"{self.namespace}:{queue_name}")
-            pipeline.exists(self._mark)
+            pipeline.get(self._mark)
             # A full Redis answers whoever reads, and refuses everything that a queue needs.
             pipeline.set(f"{self.namespace}:__probe__", 1)
-            waiting, is_known, _ = pipeline.execute()
-        return QueueState(waiting, bool(is_known))
+            waiting, mark, _ = pipeline.execute()
+        return QueueState(waiting, _moment(mark))
 
-    def remember(self) -> None:
-        """Leave a mark that is gone when somebody empties the queue, or puts an empty one in its place."""
-        self.client.set(self._mark, 1)
+    def mark(self, now: datetime) -> datetime:
+        """Leave a mark that is gone when somebody empties the queue, or puts an empty one in its place.
+
+        Returns:
+            `now`, or what somebody else marked it with a moment ago.
+        """
+        key = self._mark
+        if _moment(self.client.get(key)) is None:
+            self.client.set(key, now.isoformat())
+        return _moment(self.client.get(key)) or now
 
     @property
     def _mark(self) -> str:
@@ -93,6 +101,15 @@ class DoorbellBroker(RedisBroker):
             if data is None or not self._is_ours(data):
                 log.warning("message_malformed", size_bytes=len(data or b""))
                 self.do_nack(queue_name, message_id)
+
+
+def _moment(mark: Any) -> datetime | None:
+    """A mark that somebody wrote over counts as none."""
+    try:
+        moment = datetime.fromisoformat((mark or b"").decode("ascii"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
 
 
 class _ForgivingConsumer(_RedisConsumer):

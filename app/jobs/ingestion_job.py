@@ -141,7 +141,7 @@ broker.add_middleware(
         Reconciler(
             send=process_ingestion.send,
             look=lambda: broker.look(process_ingestion.queue_name),
-            remember=broker.remember,
+            mark=broker.mark,
             work_on_next=work_on_next,
             every_s=settings.SWEEP_S,
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
 import redis
@@ -33,7 +34,7 @@ class Reconciler:
     Args of the constructor:
         send: Puts a document's id into the queue; synchronous, as Dramatiq's is.
         look: How the queue is.
-        remember: Marks the queue as known, until somebody empties it.
+        mark: Marks the queue with the present moment, until somebody empties it.
         work_on_next: Takes the next due document in hand, to its end; False when there is none.
         every_s: Seconds from one sweep to the next.
     """
@@ -43,13 +44,13 @@ class Reconciler:
         *,
         send: Callable[[str], object],
         look: Callable[[], QueueState],
-        remember: Callable[[], None],
+        mark: Callable[[datetime], datetime],
         work_on_next: Callable[[], Awaitable[bool]],
         every_s: float,
     ) -> None:
         self._send = send
         self._look = look
-        self._remember = remember
+        self._mark = mark
         self._work_on_next = work_on_next
         self._every_s = every_s
         self._sweeps: asyncio.Task[None] | None = None
@@ -110,20 +111,17 @@ class Reconciler:
         for document_id in reaped:
             log.warning("lease_expired", document_id=str(document_id))
         state = await asyncio.to_thread(self._look)
-        if not state.is_known:
-            await self._refill()
+        emptied_at = state.emptied_at or await self._note_emptied()
         # While the queue is long, a document that waits is no sign of a lost message, and more messages would
         # only make it longer.
-        unsent = await backlog.take_unsent(limit=BATCH, late_too=state.waiting < BATCH)
+        unsent = await backlog.take_unsent(limit=BATCH, emptied_at=emptied_at, late_too=state.waiting < BATCH)
         await self._send_again(unsent)
         return BATCH in {len(reaped), len(unsent)}
 
-    async def _refill(self) -> None:
-        """Whatever was in the queue is gone: what waits is sent again, by this sweep and the next ones."""
-        waiting = await backlog.forget_messages()
-        # Only now: if we die before, the next sweep of anybody begins anew.
-        await asyncio.to_thread(self._remember)
-        log.warning("queue_was_empty", documents=waiting)
+    async def _note_emptied(self) -> datetime:
+        """Whatever was in the queue is gone: this sweep and the next ones send all that waits again."""
+        log.warning("queue_was_empty")
+        return await asyncio.to_thread(self._mark, await backlog.now())
 
     async def _send_again(self, document_ids: list[UUID]) -> None:
         sent, error = await asyncio.to_thread(self._send_all, document_ids)

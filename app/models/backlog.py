@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from tortoise.transactions import in_transaction
 
 from app.errors import WorkerLost
 from app.models.attempt import ended
-from app.models.document import MAX_FAILURES, RESEND_AFTER_S, UNSENT, Document
+from app.models.document import MAX_FAILURES, UNSENT, Document
 from app.models.document_status import NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
 from app.models.sql import fetch
 from app.models.told_error import told
 
-#: The wait for a message doubles with every one sent, up to this.
-RESEND_AT_MOST_S = 60
+#: When a message counts as lost: after so long; twice as long with each one that was added, up to the other.
+LATE_AFTER_S = 15
+LATE_AT_MOST_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ async def reap(*, limit: int) -> list[UUID]:
                 processing_errors = concat_ws(
                     E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
                 ),
-                failures = failures + 1, next_attempt_at = now(), send_at = {UNSENT}, sends = 0,
+                failures = failures + 1, next_attempt_at = now(), sent_at = {UNSENT}, sends = 0,
                 updated_at = now(), {NO_LEASE}
             WHERE id IN (
                 SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
@@ -91,28 +92,31 @@ async def end_silent_writers(*, silent_s: float) -> int:
     return len(rows)
 
 
-async def take_unsent(*, limit: int, late_too: bool) -> list[UUID]:
-    """Documents that wait and have no message, oldest first; they are noted as sent now.
+async def take_unsent(*, limit: int, emptied_at: datetime, late_too: bool) -> list[UUID]:
+    """Documents that are due and have no message, oldest first; they are noted as sent now.
 
     Args:
         limit: So many at the most.
-        late_too: Also those whose message should have come by now.
+        emptied_at: Since when the queue has been what it is; messages from before are gone.
+        late_too: Also those whose message should have been worked on by now.
     """
     rows = await fetch(
         f"""
-        UPDATE documents SET
-            sends = sends + 1,
-            send_at = now() + make_interval(
-                secs => LEAST({RESEND_AFTER_S} * 2.0 ^ LEAST(sends, 8), {RESEND_AT_MOST_S})
-            )
+        UPDATE documents SET sent_at = now(), sends = sends + 1
         WHERE id IN (
             SELECT id FROM documents
-            WHERE status = 'PENDING' AND send_at <= CASE WHEN $2 THEN now() ELSE {UNSENT} END
-            ORDER BY send_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+            WHERE status = 'PENDING' AND next_attempt_at <= now()
+                -- The first line is for the index, the rest says which of those.
+                AND sent_at <= CASE WHEN $3 THEN GREATEST($2, now() - interval '{LATE_AFTER_S} s') ELSE $2 END
+                AND (sent_at <= $2 OR $3 AND sent_at <= now() - make_interval(
+                    secs => LEAST({LATE_AFTER_S} * 2.0 ^ LEAST(sends - 1, 8), {LATE_AT_MOST_S})
+                ))
+            ORDER BY sent_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         RETURNING id
         """,
         limit,
+        emptied_at,
         late_too,
     )
     return sorted(row["id"] for row in rows)
@@ -121,41 +125,16 @@ async def take_unsent(*, limit: int, late_too: bool) -> list[UUID]:
 async def put_back_unsent(document_ids: Sequence[UUID]) -> None:
     """The send failed: let the next sweep try again."""
     await fetch(
-        f"UPDATE documents SET send_at = {UNSENT}, sends = GREATEST(sends - 1, 0)"
+        f"UPDATE documents SET sent_at = {UNSENT}, sends = GREATEST(sends - 1, 0)"
         " WHERE id = ANY($1) AND status = 'PENDING' RETURNING id",
         list(document_ids),
     )
 
 
-async def forget_messages(*, batch: int = 5000) -> int:
-    """The queue was emptied: what waits has no message any more. Safe to break off and to begin again.
-
-    Returns:
-        How many documents wait for a message now, or will when they are due.
-    """
-    forgotten, last = 0, (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))  # Behind all UNSENT.
-    is_due = "next_attempt_at <= now()"
-    while True:
-        # Rows only move towards the beginning of the index that this walks along: each is met once.
-        rows = await fetch(
-            f"""
-            WITH waiting AS (
-                SELECT id, send_at FROM documents
-                WHERE status = 'PENDING' AND (send_at, id) > ($1::timestamptz, $2::uuid)
-                ORDER BY send_at, id LIMIT $3 FOR UPDATE SKIP LOCKED
-            ), moved AS (
-                UPDATE documents AS d
-                SET send_at = CASE WHEN {is_due} THEN {UNSENT} ELSE next_attempt_at END, sends = 0
-                FROM waiting WHERE d.id = waiting.id
-            )
-            SELECT count(*) AS count, max(ROW (send_at, id)) AS last FROM waiting
-            """,
-            *last,
-            batch,
-        )
-        if not rows[0]["count"]:
-            return forgotten
-        forgotten, last = forgotten + rows[0]["count"], tuple(rows[0]["last"])
+async def now() -> datetime:
+    """By the database's clock, which is everybody's."""
+    rows = await fetch("SELECT now()")
+    return rows[0]["now"]  # type: ignore[no-any-return]
 
 
 async def claim_due(*, owner: str, lease_s: float) -> Document | None:
@@ -163,7 +142,7 @@ async def claim_due(*, owner: str, lease_s: float) -> Document | None:
     async with in_transaction():
         rows = await fetch(
             "SELECT id FROM documents WHERE status = 'PENDING' AND next_attempt_at <= now()"
-            " ORDER BY send_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+            " ORDER BY sent_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
         )
         return await Document.claim(rows[0]["id"], owner=owner, lease_s=lease_s) if rows else None
 
@@ -174,7 +153,7 @@ async def retry_failed(chosen: FailedFilter, *, limit: int) -> int:
         f"""
         UPDATE documents SET
             status = 'PENDING', stage = 'queued', failures = 0, processing_errors = NULL,
-            next_attempt_at = now(), send_at = {UNSENT}, updated_at = now(),
+            next_attempt_at = now(), sent_at = {UNSENT}, updated_at = now(),
             {ON_ENTERING[DocumentStatus.PENDING]}
         WHERE id IN (
             SELECT id FROM documents

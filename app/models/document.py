@@ -48,10 +48,7 @@ __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", 
 #: The first run and five retries.
 MAX_FAILURES = 6
 
-#: How long a message is trusted to be on its way, at first; backlog.py has what follows.
-RESEND_AFTER_S = 15
-
-#: `send_at` of a document that has no message for certain: it is sent however long the queue is.
+#: `sent_at` of a document that has no message for certain: it is sent however long the queue is.
 UNSENT = "timestamptz 'epoch'"
 
 
@@ -121,8 +118,8 @@ class Document(Model):
     next_attempt_at = fields.DatetimeField(db_default=Now())
     lease_owner = fields.CharField(max_length=255, null=True)
     lease_expires_at = fields.DatetimeField(null=True)
-    send_at = fields.DatetimeField(db_default=Now())  # When the reconciler rings the doorbell (again).
-    sends = fields.IntField(default=0)
+    sent_at = fields.DatetimeField(db_default=Now())  # Its last message; of a retry, when that is due.
+    sends = fields.IntField(default=0)  # Messages that the reconciler has added.
 
     indexed_version = fields.IntField(null=True)  # Whose chunks can be found; an update leaves the old ones.
     cited: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)  # What that version was called.
@@ -156,11 +153,11 @@ class Document(Model):
     @classmethod
     async def _insert(cls, new: NewDocument) -> Accepted | None:
         rows = await fetch(
-            f"""
+            """
             WITH accepted AS (
                 INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
-                                       size_bytes, content_key, metadata, send_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, now() + interval '{RESEND_AFTER_S} s')
+                                       size_bytes, content_key, metadata)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
                 ON CONFLICT DO NOTHING RETURNING id
             ), stored AS (
                 INSERT INTO document_contents (document_id, content)
@@ -211,8 +208,8 @@ class Document(Model):
             renewed = await self._move(
                 RENEW,
                 self.id,
-                f"""version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
-                stage = 'queued', next_attempt_at = now(), send_at = now() + interval '{RESEND_AFTER_S} s',
+                """version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
+                stage = 'queued', next_attempt_at = now(), sent_at = now(),
                 sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
                 title = $6, metadata = $7::jsonb""",
                 new.sha256,
@@ -328,10 +325,10 @@ class Document(Model):
         released = await self._move(
             RELEASE,
             self.id,
-            f"""stage = 'retry_wait', failures = failures + 1,
+            """stage = 'retry_wait', failures = failures + 1,
             processing_errors = concat_ws(E'\\n', processing_errors, $1::text),
             next_attempt_at = now() + make_interval(secs => $2),
-            send_at = now() + make_interval(secs => $2 + {RESEND_AFTER_S})""",
+            sent_at = now() + make_interval(secs => $2)""",
             self._line(error),
             due_s,
             attempt=self.attempt,
@@ -358,7 +355,7 @@ class Document(Model):
         returned = await self._move(
             HAND_BACK,
             self.id,
-            f"stage = 'queued', next_attempt_at = now(), send_at = {UNSENT}",
+            f"stage = 'queued', next_attempt_at = now(), sent_at = {UNSENT}",
             attempt=self.attempt,
             ending=self._ending(None),
         )
@@ -394,8 +391,8 @@ class Document(Model):
         retried = await cls._move(
             RETRY,
             document_id,
-            f"""failures = 0, processing_errors = NULL, stage = 'queued', next_attempt_at = now(),
-            send_at = now() + interval '{RESEND_AFTER_S} s'""",
+            """failures = 0, processing_errors = NULL, stage = 'queued', next_attempt_at = now(),
+            sent_at = now()""",
         )
         return retried is not None
 

@@ -44,8 +44,12 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
+-- When a message was sent, in place of when to send the next one: what was sent before the queue was emptied is
+-- gone. Whoever waits while this runs is sent again, once.
 DROP INDEX documents_to_send;
-CREATE INDEX documents_to_send ON documents (send_at, id) WHERE status = 'PENDING';
+ALTER TABLE documents RENAME COLUMN send_at TO sent_at;
+UPDATE documents SET sent_at = 'epoch' WHERE status = 'PENDING';
+CREATE INDEX documents_to_send ON documents (sent_at, id) WHERE status = 'PENDING';
 """
 
 
@@ -53,12 +57,13 @@ async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
 DROP TABLE idempotency_keys, embedded_texts, attempts;
 DROP INDEX documents_to_send;
+ALTER TABLE documents RENAME COLUMN sent_at TO send_at;
 CREATE INDEX documents_to_send ON documents (send_at) WHERE status = 'PENDING';
 """
 
 
 MODELS_STATE = (
-    "eJztXVtz2zYW/isYvWwy43os+ZZ1d3ZGtpVEW1vO2Eq2bZqhYBKWMKYAFQQta7v57wV4Ew"
+"eJztXVtz2zYW/isYvWwy43os+ZZ1d3ZGtpVEW1vO2Eq2bZqhYBKWMKYAFQQta7v57wV4Ew"
     "mCtKibRYYvtgTgAOAH8NxwDvRXY0wtZDv7FyOXPDbOwF8NAsdIfEhW7IEGnEzmxbKAw3vb"
     "a2nKJl4RvHc4gyYXpQ/QdpAospBjMjzhmBLZdsDRMx8A7IDBV3MEmeFwyPiZ9xER69sA0A"
     "fARwhMIHOQBWRzWYS5AyxqumNE+D8E8RNijuhysC+HFRViXEyGGxvBJfhPFxmcDpEgZWKc"
@@ -86,27 +91,27 @@ MODELS_STATE = (
     "0hI/oIkmzg4zS7oYC/VhzJRpYEco7GkyIxKDGK7Rn+ByXh7g8Q2y7TuVMy8YyT1ICqgBIh"
     "C41gy4n/aVwvBTAcj5EeXA25ykQC+v3ww1Z9Vz06ffN2Q3Kze92567evPyV4xmW735E1rY"
     "TgDEvfnCh8JOoE/Lfb/wjkV/D7Ta+jspaoXf/3hpwTdDk1CJ0a0IqjERaHRYmlthF0kEGn"
-    "AvoiFpRCVgVtaAu+MB819DzBYgWXeLF09Gt4s3ZsIar0ejmIWEssdIys5pw7vLRFVI6ofa"
-    "1vqPpG8AxG8ZgQDWXt/9CceGGONGFN2QZgRFBb3subeV5+ceF0A4Wq5hapzcyQfPIlxGqS"
-    "spasOypZ3Ym15AInKesF3tEFlnHZMoNgqXdYoa3tn11b6VTiTXZuiCIrdQFRAd37X26RDT"
-    "Mi29UrP0oWBZWViKPzGa8IUXvuR64iSH4uoeAN8qqBFaHqBH31g1sLqoJXoXysuI1mY4KM"
-    "IAguG9obgvpU/HkZ4DBB62LeZSkZtR7iJbLYQiByktliWL2c0xYu1oK5bf0RAl54qbxVCA"
-    "JnDG07ulnoDFgukwPIxDSZViYs7hkQwniMufgOOYCmiQR/ApjvgSnmI0AocJCYggWcmSPY"
-    "TjrTbeMj/kH+IFeQDREDlIhhhhRw6nXmcCEQhwi4YuswMAjx3Y8Fea58g9LuJfO+6sVKm0"
-    "qUy2JImECWcUFCjEiBN4qvLie71wZFB+6KSF/80r497/bat7/pgznONe6N89/6nbYuqbpI"
-    "3u8iCdih+NhC+vUuvAwbSL5eKaE61A81IiimOmaLnriWWiSbOqQb/AymDIsvJMhrDtiuz9"
-    "/DLGef/d+jISZCdDAgPetCCuSlUq9nAClP2pGE8lthB3y6vbno3N11ex/ACDoAPYunFn0L"
-    "kQOCcf2mspJQLrtD1h6ARLTxBo96JIKmvrhv95NJsuVRSWJ7SnR4UZJM4RIhOqXssVi8x5"
-    "yigil+m0mjlLfuLeXhTFLulBO7dnCqrmxPlC+xyHG62oW9yytMXW7SYnn+MZLqRcY1m4tk"
-    "FjWzM4uaJcyU2x66m8lDNHy/WKEkgBThbmQCVCoVt06JeQ3Ud88xu7sLUN+yuKuOvq3dsp"
-    "g4CdV4BtWT0mz3YPp8toiTMEk9OAOBG/8noc3JHFjpU3Oo72qbjih6km49huX5kjwiwp6v"
-    "juHhKNdTuOZRakdeSR152tth8g6V9PfC1AdKuQdK9SXS679EupIBsrVjQnVM1FpsrcXWWu"
-    "zCWmzXQuMJFZqcORNLptNjlRa5miyet5WxQoV1WZV+sBedSwfhTqIr4kDf+RH88htDYjM4"
-    "4bkzB6LBFDEnT5td+zgr6LMF79tb5Z69HVNoN3XclK29Poj5IDZhWMe5sjFXyCp42Lf++z"
-    "xfXQ6Xx5v3YpzfK15SuGMobvpYIFD1NSYupTaCJNdA0Nm5gqx8KOdZuTc3VwlT4Lyr3nH1"
-    "+fq8I2D3UBeNME+4FmqD7AcwyFYKiF2fcuv7Ru4m0EQ6zTZenavWPnkNDUe2LJA2ICMdpc"
-    "bpKYxybCcIpRQDSCepI6P3Zc9+uZ/sBUbwCemTAlbsb80+1zuZl/CjeF0PW6cnkZ9Vfsnz"
-    "rN5dt6+uXnaleutWRJRHBBVUQDcSbWYJ7k9kzGORG0mSRHWkZCC5d4SltxHD5kjHzYOaXE"
-    "YO521e4uDZ4K6Zj/4oLHTFON0lfhQ+m5Nmh0LXvDSDl8qXqgDCQfMKottc6HfWmjm/s9ZM"
-    "/85aZr5ezmVEmdl6WwhBK3nY06sKs+9/A2O66LI="
+    "AvoiFpRCVgVtaAu+MB819DzBYgWXeLF09Gt4s3ZsIar0ejnSYVx8oWNkNefc3aW1iqgcUf"
+    "ta31D1jeAZjOIxIRrK2v+hOfHCHGnCmrINwIigtryXN/O8/OLC6QYKVc0tUpuZIfnkS4jV"
+    "JGUtWXdUsroTa8kFTlLWC7yjCyzjsmUGwVLvsEJb2z+7ttKpxJvs3BBFVuoCogK697/cIh"
+    "tmRLarV36ULAoqKxFH5zNeEaL23I9cRZD8XELBG+RVAytC1Qn66ge3FlQFr0L5WHEbzcYE"
+    "GUEQXDa0NwT1qfjzMsBhgtbFvMtSMmo9xEtksYVA5CSzxbB6OactXKwFc9v6IwS88FJ5qx"
+    "AEzhjadnSz0BmwXCYHkIlpMq1MWNwzIITxGHPxHXIATRMJ/gQw3wNTzEeAUOAgMQULODNH"
+    "sJ10ptvGR/yD/EGuIBsiBigRwwwp4NTrzOFCIA4RcMXWYWAQ4rsfC/Jc+Qal3UvmfdWLlT"
+    "aVKJfFkDCBLOOChBiRAm8UX11Odq8Nig7cFZG++KV9e97ttW9/0wdznGvcG+e/9TttXVJ1"
+    "kbzfRRKwQ/GxhfTrXXgZNpB8vVJCdagfakRQTHXMFj1xLbVINnVIN/gZTBkWX0iQ1xywXZ"
+    "+/h1nOPvu/R0NMhOhgQHrWhRTIS6VezwBSnrQjCeW3wg74dHtz0bm76/Y+gBF0AHoWTy36"
+    "FiIHBOP6TWUloVx2h6w9AIlo4w0e9UgETX1x3+4nk2TLo5LE9pTo8KIkmcIlQnRK2WOxeI"
+    "85RQVT/DaTRilv3VvKw5mk3Ckndu3gVF3ZnihfYpHjdLULe5dXmLrcpMXy/GMk1YuMazYX"
+    "ySxqZmcWNUuYKbc9dDeTh2j4frFCSQApwt3IBKhUKm6dEvMaqO+eY3Z3F6C+ZXFXHX1bu2"
+    "UxcRKq8QyqJ6XZ7sH0+WwRJ2GSenAGAjf+T0Kbkzmw0qfmUN/VNh1R9CTdegzL8yV5RIQ9"
+    "Xx3Dw1Gup3DNo9SOvJI68rS3w+QdKunvhakPlHIPlOpLpNd/iXQlA2Rrx4TqmKi12FqLrb"
+    "XYhbXYroXGEyo0OXMmlkynxyotcjVZPG8rY4UK67Iq/WAvOpcOwp1EV8SBvvMj+OU3hsRm"
+    "cMJzZw5EgyliTp42u/ZxVtBnC963t8o9ezum0G7quClbe30Q80FswrCOc2VjrpBV8LBv/f"
+    "d5vrocLo8378U4v1e8pHDHUNz0sUCg6mtMXEptBEmugaCzcwVZ+VDOs3Jvbq4SpsB5V73j"
+    "6vP1eUfA7qEuGmGecC3UBtkPYJCtFBC7PuXW943cTaCJdJptvDpXrX3yGhqObFkgbUBGOk"
+    "qN01MY5dhOEEopBpBOUkdG78ue/XI/2QuM4BPSJwWs2N+afa53Mi/hR/G6HrZOTyI/q/yS"
+    "51m9u25fXb3sSvXWrYgojwgqqIBuJNrMEtyfyJjHIjeSJInqSMlAcu8IS28jhs2RjpsHNb"
+    "mMHM7bvMTBs8FdMx/9UVjoinG6S/wofDYnzQ6FrnlpBi+VL1UBhIPmFUS3udDvrDVzfmet"
+    "mf6dtcx8vZzLiDKz9bYQglbysKdXFWbf/wZAYOjS"
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -81,6 +82,7 @@ class World:
         self.known: list[Known] = []
         self.messages: list[UUID] = []
         self.hands: list[Hand] = []
+        self._emptied_at = datetime(2000, 1, 1, tzinfo=UTC)
 
     # --- what people do -------------------------------------------------------------------------------------
 
@@ -192,12 +194,12 @@ class World:
         """What waits for its next try is due, and every message that is under way is late."""
         await _run(
             "UPDATE documents SET next_attempt_at = LEAST(next_attempt_at, now()),"
-            " send_at = LEAST(send_at, now()) WHERE status = 'PENDING'"
+            " sent_at = LEAST(sent_at, now() - interval '1 h') WHERE status = 'PENDING'"
         )
 
     async def sweep(self, *, is_sent: bool) -> None:
         await backlog.reap(limit=3)
-        taken = await backlog.take_unsent(limit=5, late_too=True)
+        taken = await backlog.take_unsent(limit=5, emptied_at=self._emptied_at, late_too=True)
         if is_sent:
             self.messages += taken
         else:
@@ -205,7 +207,7 @@ class World:
 
     async def empty_the_queue(self) -> None:
         self.messages.clear()
-        await backlog.forget_messages(batch=2)
+        self._emptied_at = await backlog.now()
 
     # --- what must hold -------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dramatiq
@@ -14,6 +15,8 @@ from dramatiq.middleware import AsyncIO
 
 from app.core.broker import DoorbellBroker, RowRetries
 from app.embedded import EmbeddedValkey
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +121,27 @@ def test_what_cannot_be_read_runs_nothing_and_harms_no_neighbour(
 
 
 def test_a_queue_is_known_until_it_is_emptied(client: redis.Redis, broker: Broker) -> None:
-    assert broker.look("default") == (0, False)
-    broker.remember()
+    assert broker.look("default") == (0, None)
+    assert broker.mark(NOON) == NOON
+    assert Broker(client).mark(NOON + timedelta(hours=1)) == NOON  # Somebody was there before.
     broker.ring.send("a")
     broker.ring.send_with_options(args=("b",), delay=60_000)
-    assert broker.look("default") == (1, True)
+    assert broker.look("default") == (1, NOON)
 
     client.flushall()
 
-    assert broker.look("default") == (0, False)
+    assert broker.look("default") == (0, None)
+
+
+@pytest.mark.parametrize("mark", [b"", b"yesterday", b"\xff", b"2026-11-24T12:00:00"])
+def test_a_mark_that_makes_no_sense_is_none_and_is_made_anew(
+    client: redis.Redis, broker: Broker, mark: bytes
+) -> None:
+    client.set("t:__mark__", mark)
+
+    assert broker.look("default").emptied_at is None
+    assert broker.mark(NOON) == NOON
+    assert broker.look("default").emptied_at == NOON
 
 
 def test_messages_in_a_workers_hand_do_not_count_as_waiting(client: redis.Redis, broker: Broker) -> None:
@@ -138,7 +153,7 @@ def test_messages_in_a_workers_hand_do_not_count_as_waiting(client: redis.Redis,
 
 
 def test_a_full_queue_does_not_pass_for_one_that_answers(client: redis.Redis, broker: Broker) -> None:
-    broker.remember()
+    broker.mark(NOON)
     client.config_set("maxmemory", 1)
 
     with pytest.raises(redis.RedisError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -19,6 +20,8 @@ from app.models import backlog
 from app.models.document import Document, NewDocument
 from tests.support import emptied_database
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture(autouse=True)
 async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
@@ -30,10 +33,10 @@ async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
 class Queue:
     """What is sent, and how the queue says it is."""
 
-    def __init__(self, *, length: int = 0, fails_after: int = 1000, is_known: bool = True) -> None:
+    def __init__(self, *, length: int = 0, fails_after: int = 1000, is_new: bool = False) -> None:
         self.length = length
         self.fails_after = fails_after
-        self.is_known = is_known
+        self.emptied_at = None if is_new else LONG_AGO
         self.sent: list[str] = []
         self.is_away = False
 
@@ -45,16 +48,17 @@ class Queue:
     def look(self) -> QueueState:
         if self.is_away:
             raise redis.TimeoutError("silent")
-        return QueueState(self.length, self.is_known)
+        return QueueState(self.length, self.emptied_at)
 
-    def remember(self) -> None:
-        self.is_known = True
+    def mark(self, now: datetime) -> datetime:
+        self.emptied_at = now
+        return now
 
     def reconciler(self, work_on_next: object = None, *, every_s: float = 1) -> Reconciler:
         return Reconciler(
             send=self.send,
             look=self.look,
-            remember=self.remember,
+            mark=self.mark,
             work_on_next=work_on_next or nothing_is_due,  # type: ignore[arg-type]
             every_s=every_s,
         )
@@ -84,7 +88,7 @@ async def run(statement: str) -> None:
 async def test_what_is_late_is_sent_again_but_not_into_a_long_queue() -> None:
     document_id = await accepted(1)
     assert await Queue().swept() == []
-    await run("UPDATE documents SET send_at = now()")
+    await run("UPDATE documents SET sent_at = now() - interval '1 h'")
 
     assert await Queue(length=BATCH).swept() == []
     assert await Queue(length=BATCH - 1).swept() == [str(document_id)]
@@ -102,7 +106,7 @@ async def test_a_dead_workers_document_is_sent_however_long_the_queue_is() -> No
 
 async def test_what_could_not_be_sent_is_sent_by_the_next_sweep() -> None:
     ids = sorted([str(await accepted(number)) for number in range(5)])
-    await run("UPDATE documents SET send_at = now()")
+    await run("UPDATE documents SET sent_at = now() - interval '1 h'")
 
     first = await Queue(fails_after=2).swept()
     assert len(first) == 2
@@ -112,10 +116,9 @@ async def test_what_could_not_be_sent_is_sent_by_the_next_sweep() -> None:
 
 async def test_an_emptied_queue_is_filled_again_at_once_and_only_once() -> None:
     ids = sorted([str(await accepted(number)) for number in range(5)])
-    emptied = Queue(length=10 * BATCH, is_known=False)
+    emptied = Queue(length=10 * BATCH, is_new=True)
 
     assert await emptied.swept() == ids
-    assert emptied.is_known
     assert await emptied.swept() == []
 
 
@@ -123,7 +126,7 @@ async def test_a_full_sweep_says_that_there_is_more(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(reconciler, "BATCH", 3)
     for number in range(4):
         await accepted(number)
-    await backlog.forget_messages()
+    await run("UPDATE documents SET sent_at = 'epoch'")
 
     assert await Queue().reconciler().sweep() is True
     assert await Queue().reconciler().sweep() is False

@@ -105,7 +105,7 @@ def test_documents_that_are_sent_are_completed_with_their_chunks(environment, as
 def test_a_document_whose_message_was_never_sent_is_found(environment, ask, tmp_path) -> None:
     async def accept_and_die() -> UUID:
         document_id = await accept()
-        await Document.filter(id=document_id).update(send_at=LONG_AGO)
+        await Document.filter(id=document_id).update(sent_at=LONG_AGO)
         return document_id
 
     document_id = ask(accept_and_die)

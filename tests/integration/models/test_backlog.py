@@ -18,6 +18,8 @@ from app.models.backlog import FailedFilter
 from app.models.document import Document, NewDocument
 from tests.support import emptied_database
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture(autouse=True)
 async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
@@ -40,39 +42,60 @@ async def failed(number: int, error: Exception, *, collection: str = "default") 
     return document.id
 
 
+async def sent_ago(seconds: float) -> None:
+    """As if the last messages had been sent so long ago."""
+    await connections.get("default").execute_query(
+        "UPDATE documents SET sent_at = now() - make_interval(secs => $1)", [seconds]
+    )
+
+
+async def late(limit: int = 10) -> list[UUID]:
+    return await backlog.take_unsent(limit=limit, emptied_at=LONG_AGO, late_too=True)
+
+
+async def unsent(emptied_at: datetime = LONG_AGO) -> list[UUID]:
+    return await backlog.take_unsent(limit=10, emptied_at=emptied_at, late_too=False)
+
+
 async def test_an_unsent_document_is_taken_once_it_is_overdue_and_at_growing_intervals() -> None:
     document_id = await accepted()
-    assert await backlog.take_unsent(limit=10, late_too=True) == []
-    waits = []
-    for _ in range(4):
-        await connections.get("default").execute_query("UPDATE documents SET send_at = now()")
-        assert await backlog.take_unsent(limit=10, late_too=True) == [document_id]
-        assert await backlog.take_unsent(limit=10, late_too=True) == []
-        rows = await connections.get("default").execute_query_dict(
-            "SELECT extract(epoch FROM send_at - now())::float AS wait FROM documents"
-        )
-        waits.append(rows[0]["wait"])
-    assert waits == pytest.approx([15, 30, 60, 60], abs=2)
+    for wait_s in (15, 15, 30, 60, 60):
+        assert await late() == []
+        await sent_ago(wait_s - 1)
+        assert await late() == []
+        await sent_ago(wait_s + 1)
+        assert await unsent() == []
+        assert await late() == [document_id]
 
     await backlog.put_back_unsent([document_id])
-    assert await backlog.take_unsent(limit=10, late_too=True) == [document_id]
+    assert await unsent() == [document_id]
 
 
-async def test_after_the_queue_was_emptied_all_that_waits_is_unsent_and_no_retry_comes_early() -> None:
+async def test_after_the_queue_was_emptied_what_waits_is_sent_again_once_and_no_retry_comes_early() -> None:
     ids = sorted([await accepted(number) for number in range(7)])
     waiting = await Document.claim(ids[0], owner="a", lease_s=30)
     assert waiting is not None
     await waiting.release(EmbedderUnavailable("429"), backoff_s=60)
     held = await Document.claim(ids[1], owner="a", lease_s=30)
-    assert await backlog.take_unsent(limit=10, late_too=True) == []
+    assert await unsent() == []
 
-    assert await backlog.forget_messages(batch=2) == 6
+    emptied_at = await backlog.now()
+    new = await accepted(99)
 
-    assert await backlog.take_unsent(limit=10, late_too=False) == ids[2:]
-    retried = await Document.get(id=ids[0])
-    assert retried.send_at == retried.next_attempt_at
+    assert await unsent(emptied_at) == ids[2:]
+    assert await unsent(emptied_at) == []
     assert held is not None
     assert (await Document.get(id=held.id)).status == "PROCESSING"
+    assert (await Document.get(id=new)).sends == 0
+
+
+async def test_the_oldest_of_what_is_late_comes_first() -> None:
+    ids = [await accepted(number) for number in range(4)]
+    await sent_ago(100)
+    await backlog.put_back_unsent([ids[3]])
+
+    assert await late(limit=1) == [ids[3]]
+    assert await late(limit=2) == ids[:2]
 
 
 async def test_without_messages_the_longest_waiting_document_is_claimed_first_and_each_once() -> None:
@@ -120,7 +143,7 @@ async def test_failed_documents_are_queued_again_by_what_they_are(
     queued = await Document.filter(status="PENDING").exclude(id=untouched)
     assert {document.id for document in queued} == {ids[n] for n in expected}
     assert all((document.failures, document.error) == (0, None) for document in queued)
-    assert await backlog.take_unsent(limit=10, late_too=False) == sorted(document.id for document in queued)
+    assert await unsent() == sorted(document.id for document in queued)
 
 
 async def test_documents_are_queued_again_by_their_ids_and_at_most_so_many() -> None:
