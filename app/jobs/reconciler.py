@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 #: How many documents one sweep takes in hand.
 BATCH = 500
 
-#: After so long without an answer of the queue, workers look for documents themselves.
-BRIDGE_AFTER_S = 10
+#: After so many sweeps' time without an answer of the queue, workers look for documents themselves.
+BRIDGE_AFTER_SWEEPS = 2
 #: How many documents a process then has in hand: as many as Dramatiq gives it threads for.
 LANES = 8
 
@@ -144,7 +144,7 @@ class Reconciler:
     @property
     def _is_silent(self) -> bool:
         since = self._silent_since
-        return since is not None and time.monotonic() - since >= BRIDGE_AFTER_S
+        return since is not None and time.monotonic() - since >= BRIDGE_AFTER_SWEEPS * self._every_s
 
     def _bridge(self) -> None:
         for _ in range(LANES - len(self._lanes)):

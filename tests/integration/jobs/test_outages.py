@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
 import pytest
+import redis
 
 from app.core.config import Settings
 from app.core.database import database, migrate
@@ -52,9 +55,9 @@ def ask(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
     return asyncio.run(opened())
 
 
-async def accepted_without_message() -> UUID:
+async def accepted_without_message(number: int = 1) -> UUID:
     """As the API leaves a document that it cannot send."""
-    new = NewDocument(sha256="0" * 64, size_bytes=4, media_type="text/plain", content=b"gate")
+    new = NewDocument(sha256=f"{number:064d}", size_bytes=4, media_type="text/plain", content=b"gate")
     document_id = (await Document.accept(new)).document_id
     await backlog.put_back_unsent([document_id])
     return document_id
@@ -64,15 +67,35 @@ def is_completed(settings: Settings, document_id: UUID) -> bool:
     return ask(settings, lambda: Document.filter(id=document_id, status="COMPLETED").exists())
 
 
-def test_documents_accepted_while_redis_is_away_are_ingested_when_it_is_back(
+def test_documents_accepted_while_redis_is_away_are_ingested_without_it(
     own_settings: Settings, environment: dict[str, str], valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
     with worker_process(environment, tmp_path / "log", "--processes", "1") as worker:
         valkey.stop()
         document_id = ask(own_settings, accepted_without_message)
-        eventually(lambda: "queue_unreachable" in worker.log)
-        assert not is_completed(own_settings, document_id)
+        eventually(lambda: is_completed(own_settings, document_id), within_s=30)
+        assert "queue_unreachable" in worker.log
         valkey.restart()
+        document_id = ask(own_settings, lambda: accepted_without_message(2))
+        eventually(lambda: is_completed(own_settings, document_id), within_s=30)
+        eventually(lambda: "queue_was_empty" in worker.log or "sent_again" in worker.log)
+
+
+def test_a_queue_that_stands_still_or_is_full_keeps_no_document_waiting(
+    own_settings: Settings, environment: dict[str, str], valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    with worker_process(environment, tmp_path / "log", "--processes", "1"):
+        assert valkey.pid is not None
+        os.kill(valkey.pid, signal.SIGSTOP)
+        try:
+            document_id = ask(own_settings, accepted_without_message)
+            eventually(lambda: is_completed(own_settings, document_id), within_s=30)
+        finally:
+            os.kill(valkey.pid, signal.SIGCONT)
+
+        with redis.Redis.from_url(valkey.url) as client:
+            client.config_set("maxmemory", 1)
+        document_id = ask(own_settings, lambda: accepted_without_message(2))
         eventually(lambda: is_completed(own_settings, document_id), within_s=30)
 
 

@@ -132,10 +132,7 @@ async def test_a_full_sweep_says_that_there_is_more(monkeypatch: pytest.MonkeyPa
     assert await Queue().reconciler().sweep() is False
 
 
-async def test_while_the_queue_is_silent_due_documents_are_worked_on_without_messages(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(reconciler, "BRIDGE_AFTER_S", 0.05)
+async def test_while_the_queue_is_silent_due_documents_are_worked_on_without_messages() -> None:
     ids = [await accepted(number) for number in range(LANES * 2)]
     queue, done = Queue(), asyncio.Event()
     at_once, most_at_once = 0, 0
