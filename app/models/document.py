@@ -48,6 +48,9 @@ __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", 
 #: The first run and five retries.
 MAX_FAILURES = 6
 
+#: What an embedding service may ask a document to wait.
+LONGEST_WAIT_S = 3600
+
 #: `sent_at` of a document that has no message for certain: it is sent however long the queue is.
 UNSENT = "timestamptz 'epoch'"
 
@@ -309,7 +312,8 @@ class Document(Model):
     async def release(self, error: Exception, *, backoff_s: float) -> float | None:
         """Give it back after a transient failure, to be tried again later; FAILED when those are used up.
 
-        The wait is a half to once `backoff_s * 2**failures`, or what the error asks for, if that is longer.
+        The wait is a half to once `backoff_s * 2**failures`, or what the error asks for, if that is longer;
+        but a service that asks for a day gets an hour, as every document has its end within a known time.
 
         Returns:
             Seconds until it is due; None when it is not tried again, or the lease was lost.
@@ -318,10 +322,8 @@ class Document(Model):
             await self.fail(error)
             return None
         wait_s = backoff_s * 2**self.failures
-        due_s: float = max(
-            random.uniform(wait_s / 2, wait_s),  # noqa: S311
-            getattr(error, "retry_after_s", None) or 0,
-        )
+        asked_s = min(getattr(error, "retry_after_s", None) or 0, LONGEST_WAIT_S)
+        due_s: float = max(random.uniform(wait_s / 2, wait_s), asked_s)  # noqa: S311
         released = await self._move(
             RELEASE,
             self.id,

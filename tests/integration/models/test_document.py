@@ -240,13 +240,16 @@ async def test_a_release_backs_off_and_the_sixth_failure_is_final() -> None:
     assert len(failed.processing_errors.splitlines()) == MAX_FAILURES
 
 
-async def test_a_service_that_asks_for_time_gets_it() -> None:
+@pytest.mark.parametrize(("asked_s", "given_s"), [(1000, 1000), (10**9, 3600), (-5, 1), (None, 1)])
+async def test_a_service_that_asks_for_time_gets_it_within_reason(
+    asked_s: float | None, given_s: float
+) -> None:
     document = await claimed()
 
-    await document.release(EmbedderUnavailable("429", retry_after_s=1000), backoff_s=1)
+    await document.release(EmbedderUnavailable("429", retry_after_s=asked_s), backoff_s=1)
 
     waiting = await Document.get(id=document.id)
-    assert (waiting.next_attempt_at - waiting.updated_at).total_seconds() == pytest.approx(1000, abs=1)
+    assert (waiting.next_attempt_at - waiting.updated_at).total_seconds() == pytest.approx(given_s, abs=1)
 
 
 async def test_handing_back_costs_no_failure_and_is_due_at_once() -> None:
