@@ -22,6 +22,7 @@ from tests.chaos.workload import workload
 
 MEBIBYTE = 1024 * 1024
 SAMPLE_EVERY_S = 10
+POSTGRES = "PostgreSQL, all together"
 #: Caches, pools and allocators fill up first: growth is told from here on.
 WARM_AFTER = 0.2
 
@@ -60,8 +61,12 @@ def below(pid: int) -> Iterator[int]:
         yield from below(child)
 
 
+#: What stands in the command lines of the processes that are one of a kind.
+SIGNS = {"postgres": POSTGRES, "valkey": "Valkey", "uvicorn": "API"}
+
+
 def role(pid: int) -> str | None:
-    """What a process of the service is."""
+    """What a process of the service is; None of one that only stands guard."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -69,17 +74,11 @@ def role(pid: int) -> str | None:
         return None
     if "guard.py" in command:
         return None
-    if command.startswith("postgres:") or "/postgres " in command:
-        return "PostgreSQL, all together"
-    if "valkey" in command:
-        return "Valkey"
-    if "uvicorn" in command:
-        return "API"
     if "app.parsing.forkserver" in command:
-        return "parser child" if role(parent) in {"parser fork server", "parser child"} else "parser fork server"
+        return "parser child" if (role(parent) or "").startswith("parser") else "parser fork server"
     if "multiprocessing" in command or "dramatiq" in command:
         return "worker" if role(parent) == "Dramatiq's master" else "Dramatiq's master"
-    return None
+    return next((name for sign, name in SIGNS.items() if sign in command), None)
 
 
 def private_mebibytes(pid: int) -> float:
@@ -111,11 +110,11 @@ class Watch:
             if name is None:
                 continue
             mebibytes = private_mebibytes(pid)
-            if name.startswith("PostgreSQL"):
+            if name == POSTGRES:
                 together += mebibytes
             else:
                 self.memory[name, pid].add(second, mebibytes)
-        self.memory["PostgreSQL, all together", 0].add(second, together)
+        self.memory[POSTGRES, 0].add(second, together)
 
     def table(self) -> str:
         until_s = time.monotonic() - self.began
@@ -137,7 +136,10 @@ async def post_all(url: str, count: int, per_second: float) -> Counter[str]:
     """At the rate that was asked for, whatever the answers take; answers by status."""
     answers: Counter[str] = Counter()
     began = time.monotonic()
-    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client, asyncio.TaskGroup() as all_:
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client,
+        asyncio.TaskGroup() as under_way,
+    ):
 
         async def post(request: dict) -> None:
             answers[str((await client.post("/ingest", **request)).status_code)] += 1
@@ -145,7 +147,7 @@ async def post_all(url: str, count: int, per_second: float) -> Counter[str]:
         posts = (post for item in workload(count) for post in item.posts)
         for number, one in enumerate(posts):
             await asyncio.sleep(max(0, began + number / per_second - time.monotonic()))
-            all_.create_task(post(one.request()))
+            under_way.create_task(post(one.request()))
             if number + 1 >= count:
                 break
     return answers
@@ -170,7 +172,7 @@ async def statuses(url: str) -> Counter[str]:
 
 async def main(minutes: float, per_second: float) -> None:
     count = round(minutes * 60 * per_second)
-    print(f"{conditions()}; {count:,} requests, {per_second:g}/s, {minutes:g} min, EMBEDDER={os.environ['EMBEDDER']}")
+    print(f"{conditions()}; {count:,} requests at {per_second:g}/s, EMBEDDER={os.environ['EMBEDDER']}")
     with service(workers=2) as stack:
         watch = Watch()
         watching = asyncio.create_task(watch.run())
