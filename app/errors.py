@@ -84,6 +84,15 @@ class TextTooLong(PermanentError):
         self.limit_chars = limit_chars
 
 
+class TooManyChunks(PermanentError):
+    code = "too_many_chunks"
+    hint = "Split the document, or raise MAX_CHUNKS or CHUNK_TOKENS."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The document makes more than {limit:,} chunks.")
+        self.limit = limit
+
+
 class ParseTimeout(PermanentError):
     code = "parse_timeout"
     hint = "Split the file, or raise PARSE_TIMEOUT_S."
@@ -180,6 +189,24 @@ class DatabaseUnavailable(TransientError):
         super().__init__("The database cannot be reached.")
 
 
+class DatabaseBusy(TransientError):
+    """It is there, and has no room for us just now: connections, memory, locks, time."""
+
+    code = "database_busy"
+    hint = "Send the request again; if it goes on, look at PostgreSQL's log and its limits."
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot do this at the moment.")
+
+
+class DatabaseFull(TransientError):
+    code = "database_full"
+    hint = "Free some space on PostgreSQL's disk, then send the request again."
+
+    def __init__(self) -> None:
+        super().__init__("The database has no space left.")
+
+
 class StorageFull(TransientError):
     code = "storage_full"
     hint = "Free some space where STORAGE_URL points, then send the request again."
@@ -222,7 +249,7 @@ class UnknownBodyType(PermanentError):
     hint = "Send application/json with `text`, or multipart/form-data with a `file`."
 
     def __init__(self, content_type: str) -> None:
-        super().__init__(f"A body of type {content_type or '(none)'} cannot be ingested.")
+        super().__init__(f"A body of type {content_type[:100] or '(none)'} cannot be ingested.")
 
 
 class RequestFailed(ServiceError):
@@ -243,6 +270,14 @@ class PayloadTooLarge(PermanentError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes:,} bytes.")
         self.limit_bytes = limit_bytes
+
+
+class RequestTooSlow(TransientError):
+    code = "request_too_slow"
+    hint = "Send the body without long pauses; on a slow line, raise BODY_PATIENCE_S."
+
+    def __init__(self) -> None:
+        super().__init__("The body of the request did not come in time.")
 
 
 class DocumentNotFound(PermanentError):

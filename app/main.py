@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.openapi = with_schemas(app)  # type: ignore[method-assign]
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
     for module in (ingest, documents, search, health):
         app.include_router(module.router)

@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app.embedded import free_port
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +90,56 @@ def worker_process(environment: Mapping[str, str], log: Path, *options: str) -> 
         yield worker.started()
     finally:
         worker.stop()
+
+
+class APIProcess:
+    """`uvicorn app.main:app`, as documented, on a port of its own, with its log."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path, *, port: int, **process: Any) -> None:
+        self.port = port
+        self.log_path = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--http", "h11"],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=stream,
+                stderr=stream,
+                **process,
+            )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def started(self) -> APIProcess:
+        eventually(lambda: "startup complete" in self.log or self.process.poll() is not None, within_s=40)
+        assert self.process.poll() is None, self.log
+        return self
+
+    def stop(self, within_s: float = 20) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"The API did not stop within {within_s} s:\n{self.log}") from None
+
+
+@contextmanager
+def api_process(environment: Mapping[str, str], log: Path, **process: Any) -> Iterator[APIProcess]:
+    """A started API that is gone when the block ends; `process` goes to `Popen`."""
+    api = APIProcess(environment, log, port=free_port(), **process)
+    try:
+        yield api.started()
+    finally:
+        api.stop()
 
 
 class EmbeddingService:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 from unittest.mock import AsyncMock, patch
@@ -10,9 +11,12 @@ from unittest.mock import AsyncMock, patch
 import pytest
 from dramatiq.asyncio import get_event_loop_thread
 
+from app.chunking.chunker import Chunker
+from app.core.config import Settings
 from app.core.queue import broker
-from app.errors import EmbedderUnavailable, NoText
+from app.errors import EmbedderUnavailable, NoText, TooManyChunks
 from app.jobs.ingestion_job import process_ingestion
+from app.jobs.worker import worker_resources
 from app.models.chunk import Chunk
 from app.models.document import Document, Ingested
 from app.models.document_content import DocumentContent
@@ -161,3 +165,31 @@ def test_messages_for_documents_that_are_done_or_gone_or_nonsense_do_nothing() -
     process_ingestion("../../etc/passwd")
 
     assert reloaded(document).updated_at == first.updated_at
+
+
+def test_a_document_of_too_many_chunks_fails_at_once_before_any_is_embedded() -> None:
+    resources = worker_resources()
+    document = run(seed("word " * 10_000))
+    few = Chunker(
+        resources.embedder.token_offsets, chunk_tokens=16, overlap_tokens=0, max_tokens=254, max_chunks=10
+    )
+
+    with (
+        patch("app.jobs.ingestion_job.worker_resources", return_value=replace(resources, chunker=few)),
+        patch.object(type(resources.embedder), "embed", side_effect=AssertionError("embedded")),
+        pytest.raises(TooManyChunks),
+    ):
+        process_ingestion(str(document.id))
+
+    document = reloaded(document)
+    assert document.error is not None
+    assert (document.status, document.error["code"], document.error["stage"]) == (
+        "FAILED",
+        "too_many_chunks",
+        "chunking",
+    )
+
+
+def test_the_worker_s_chunker_keeps_to_the_setting(settings: Settings) -> None:
+    chunker = worker_resources().chunker
+    assert chunker._max_chunks == settings.MAX_CHUNKS

@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from tortoise.exceptions import DBConnectionError
+from tortoise.exceptions import BaseORMException
 
 from app import errors
-from app.core.database import UNREACHABLE
+from app.core.database import BROKEN, database_error
 from app.schemas.problem import InvalidField, Problem
+from app.storage.content_store import storage_error
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +29,21 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.UnknownBodyType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,
     errors.EmbedderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DatabaseBusy: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DatabaseFull: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 
 RETRY_AFTER_S = "5"
+
+#: A client that sends a hundred thousand mistakes, or one with a name of megabytes, is not told them all.
+MAX_TOLD_PLACES = 20
+MAX_TOLD_CHARS = 100
 
 
 def register_error_handlers(app: FastAPI) -> None:
@@ -45,8 +53,8 @@ def register_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unforeseen)
-    for away in (*UNREACHABLE, DBConnectionError, asyncpg.InterfaceError):
-        app.add_exception_handler(away, _database_away)
+    for kind in (asyncpg.PostgresError, *BROKEN, BaseORMException, OSError):
+        app.add_exception_handler(kind, _fault_of_the_surroundings)
 
 
 def status_of(kind: type[errors.ServiceError]) -> HTTPStatus:
@@ -87,10 +95,10 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     places = [
         InvalidField(
-            pointer="/" + "/".join(str(part) for part in found["loc"] if part != "body"),
+            pointer="/" + "/".join(str(part)[:MAX_TOLD_CHARS] for part in found["loc"] if part != "body"),
             detail=_plain(found["msg"]),
         )
-        for found in error.errors()
+        for found in error.errors()[:MAX_TOLD_PLACES]
     ]
     told = "; ".join(f"{place.pointer}: {place.detail}" for place in places)
     return problem(errors.InvalidRequest(f"The request is wrong: {told}."), invalid=places)
@@ -115,9 +123,14 @@ async def _client_gone(_: Request, error: Exception) -> Response:
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
-async def _database_away(_: Request, error: Exception) -> JSONResponse:
-    log.warning("database_unreachable", error=str(error) or type(error).__name__)
-    return problem(errors.DatabaseUnavailable())
+async def _fault_of_the_surroundings(_: Request, error: Exception) -> JSONResponse:
+    told = database_error(error)
+    if told is None and isinstance(error, OSError):
+        told = storage_error(error)  # What is left of files and sockets is a lack: of space, of descriptors.
+    if told is None:
+        raise error  # Not of the surroundings: ours.
+    log.warning(told.code, error=str(error) or type(error).__name__, error_type=type(error).__name__)
+    return problem(told)
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:

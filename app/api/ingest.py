@@ -12,10 +12,12 @@ from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.upload import offered
 from app.errors import (
+    DatabaseFull,
     EmptyFile,
     IdempotencyKeyReused,
     InvalidRequest,
     PayloadTooLarge,
+    RequestTooSlow,
     StorageFull,
     UnknownBodyType,
     UnsupportedMediaType,
@@ -66,10 +68,12 @@ def _request_body() -> dict[str, Any]:
     responses={
         200: {"model": IngestResponse, "description": "Known already; with its present status"},
         **problems(
+            DatabaseFull,
             EmptyFile,
             IdempotencyKeyReused,
             InvalidRequest,
             PayloadTooLarge,
+            RequestTooSlow,
             StorageFull,
             UnknownBodyType,
             UnsupportedMediaType,

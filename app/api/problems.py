@@ -6,13 +6,13 @@ from typing import Any
 
 from app.api.errors import status_of
 from app.api.openapi import ref
-from app.errors import DatabaseUnavailable, ServiceError
+from app.errors import DatabaseBusy, DatabaseUnavailable, ServiceError
 
 
 def problems(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses` for these errors, and for the one that any operation can have."""
+    """FastAPI's `responses` for these errors, and for those that any operation can have."""
     found: dict[int | str, dict[str, Any]] = {}
-    every: tuple[type[ServiceError], ...] = (*kinds, DatabaseUnavailable)
+    every: tuple[type[ServiceError], ...] = (*kinds, DatabaseUnavailable, DatabaseBusy)
     for kind in every:
         status = int(status_of(kind))
         codes = [found[status]["description"], kind.code] if status in found else [kind.code]

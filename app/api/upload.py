@@ -4,30 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import errno
-import io
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from email.message import Message
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import from_json
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from app.api.body_limit import declared_bytes
 from app.core.config import Settings
-from app.errors import MalformedBody, PayloadTooLarge, StorageFull, StorageUnavailable, UnknownBodyType
-from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest
+from app.errors import MalformedBody, PayloadTooLarge, UnknownBodyType
+from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest, shown
 from app.services.intake_service import Offer
+from app.storage.content_store import storage_error
 
 FieldsT = TypeVar("FieldsT", bound=IngestFields)
 
 MAX_NAME_CHARS = 255
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+USUAL_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1"})
+
+#: Up to here, a body waits in memory; more of it on the disk.
+SPOOL_BYTES = 1024 * 1024
+
+#: A JSON body takes several times its size while it is read, so only so many are read at once.
+_json_readers = ThreadPoolExecutor(2, thread_name_prefix="json-reader")
+
+#: What may stand around a JSON body's strings: fields, metadata, and the white space between them. Each
+#: bracket and comma there becomes an object of a hundred bytes, so that 32 MB of them would fill a machine.
+MAX_JSON_STRUCTURE_BYTES = 256 * 1024
+
+#: An unfinished string matches up to the end, and nothing is tried twice: the time is that of one reading.
+JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 @asynccontextmanager
@@ -43,13 +60,11 @@ async def offered(request: Request, settings: Settings) -> AsyncIterator[Offer]:
     content_type = request.headers.get("content-type", "")
     kind = _media_type(content_type)
     if kind == "application/json" or kind.endswith("+json"):
-        yield await _json_offer(request, settings.MAX_JSON_BYTES)
+        with SpooledTemporaryFile(SPOOL_BYTES) as spool:
+            yield await _json_offer(request, settings.MAX_JSON_BYTES, spool)
     elif kind == "multipart/form-data":
-        form = await _form(request, settings.MAX_UPLOAD_BYTES)
-        try:
+        async with _form(request, settings.MAX_UPLOAD_BYTES) as form:
             yield _form_offer(form)
-        finally:
-            await form.close()
     else:
         raise UnknownBodyType(content_type)
 
@@ -60,9 +75,13 @@ def _media_type(content_type: str) -> str:
     return header.get_content_type() if content_type else ""
 
 
-async def _counted(request: Request, limit_bytes: int) -> AsyncGenerator[bytes, None]:
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit_bytes:
+async def counted(request: Request, limit_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, up to the limit.
+
+    Raises:
+        PayloadTooLarge: There is more; it is left where it is.
+    """
+    if declared_bytes(request.headers) > limit_bytes:
         raise PayloadTooLarge(limit_bytes)
     received = 0
     async for block in request.stream():
@@ -72,33 +91,83 @@ async def _counted(request: Request, limit_bytes: int) -> AsyncGenerator[bytes, 
         yield block
 
 
-async def _json_offer(request: Request, limit_bytes: int) -> Offer:
-    body = bytearray()
-    async for block in _counted(request, limit_bytes):
-        body += block
-    # Off the event loop: a large body takes a second to check.
-    text = bytes(body).removeprefix(codecs.BOM_UTF8)
-    asked = await asyncio.to_thread(_checked, lambda: IngestRequest.model_validate_json(text))
-    return _offer(asked, io.BytesIO(asked.body.encode()), source_name=None)
+async def _json_offer(request: Request, limit_bytes: int, spool: SpooledTemporaryFile[bytes]) -> Offer:
+    received = UploadFile(spool)  # type: ignore[arg-type]  # It has all the methods that are used.
+    with _spool_troubles_told():
+        async for block in counted(request, limit_bytes):
+            await received.write(block)
+        loop = asyncio.get_running_loop()
+        fields = await loop.run_in_executor(_json_readers, _replace_by_text, spool)
+    return _offer(fields, spool, source_name=None)  # type: ignore[arg-type]
 
 
-async def _form(request: Request, limit_bytes: int) -> FormData:
+def _replace_by_text(spool: SpooledTemporaryFile[bytes]) -> IngestFields:
+    """Read the JSON in the spool, and leave the document's text there in its place."""
+    spool.seek(0)
+    body = spool.read().removeprefix(codecs.BOM_UTF8)
+    _require_little_structure(body)
+    asked = _checked(lambda: IngestRequest.model_validate_json(body))
+    spool.seek(0)
+    spool.truncate()
+    spool.write(asked.body.encode())
+    spool.seek(0)
+    return asked.model_copy(update={"content": None, "text": None})
+
+
+def _require_little_structure(body: bytes) -> None:
+    structure_bytes = read_to = 0
+    for strings, string in enumerate(JSON_STRING.finditer(body)):
+        structure_bytes += string.start() - read_to
+        read_to = string.end()
+        if max(structure_bytes, strings) > MAX_JSON_STRUCTURE_BYTES:
+            break
+    else:
+        structure_bytes += len(body) - read_to
+        if structure_bytes <= MAX_JSON_STRUCTURE_BYTES:
+            return
+    raise MalformedBody("The JSON has far more in it than a text, a few fields and their metadata.")
+
+
+@contextmanager
+def _spool_troubles_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+@asynccontextmanager
+async def _form(request: Request, limit_bytes: int) -> AsyncIterator[FormData]:
+    _require_usual_charset(request.headers["content-type"])
     parser = MultiPartParser(
         request.headers,
-        _counted(request, limit_bytes),
+        counted(request, limit_bytes),
         max_files=1,
         max_fields=len(IngestFields.model_fields),
         max_part_size=MAX_METADATA_BYTES * 2,
     )
     try:
-        return await parser.parse()
+        yield await _parsed(parser)
+    finally:
+        # Also of parts whose end never came: those are in no form, so that closing the form leaves them open.
+        for spool in parser._files_to_close_on_error:
+            spool.close()
+
+
+async def _parsed(parser: MultiPartParser) -> FormData:
+    try:
+        with _spool_troubles_told():
+            return await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         reason = getattr(error, "message", None) or "the multipart body is malformed"
         raise MalformedBody(f"The body cannot be read: {reason}") from error
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull from error
-        raise StorageUnavailable(error.strerror or "unknown reason") from error
+
+
+def _require_usual_charset(content_type: str) -> None:
+    """Any codec of Python's may be named there, also punycode, whose time is the square of the length."""
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in USUAL_CHARSETS:
+        raise MalformedBody("The fields of a form must be in UTF-8.")
 
 
 def _checked(validate: Callable[[], FieldsT]) -> FieldsT:
@@ -140,4 +209,4 @@ def _offer(fields: IngestFields, content: BinaryIO, *, source_name: str | None) 
 def display_name(name: str | None) -> str | None:
     """A file's name as it may be shown: no folders, nothing invisible; it is never used as a path."""
     last = re.split(r"[/\\]", name or "")[-1]
-    return UNPRINTABLE.sub("", last).strip()[-MAX_NAME_CHARS:] or None
+    return shown(last)[-MAX_NAME_CHARS:].lstrip() or None

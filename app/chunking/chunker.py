@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from app.chunking.breaks import Breaks
 from app.chunking.passage import Passage
 from app.chunking.tokens import TokenOffsets, Tokens
+from app.errors import TooManyChunks
 from app.parsing.parsed_document import Heading, ParsedDocument
 
 #: A "word" that a model takes for one unknown token may be a megabyte of base64. No passage is longer than
@@ -28,18 +29,35 @@ class Chunker:
         chunk_tokens: What a passage may have at most.
         overlap_tokens: What it shares with the one before at most; up to half of `chunk_tokens`.
         max_tokens: What the model takes; wins over `chunk_tokens`.
+        max_chunks: Of one document.
     """
 
     def __init__(
-        self, token_offsets: TokenOffsets, *, chunk_tokens: int, overlap_tokens: int, max_tokens: int
+        self,
+        token_offsets: TokenOffsets,
+        *,
+        chunk_tokens: int,
+        overlap_tokens: int,
+        max_tokens: int,
+        max_chunks: int | None = None,
     ) -> None:
         self._token_offsets = token_offsets
         self._limit = min(chunk_tokens, max_tokens)
         self._overlap = min(overlap_tokens, self._limit // 2)
+        self._max_chunks = max_chunks
 
     def split(self, parsed: ParsedDocument) -> list[Passage]:
-        """The passages of a document, in order; together they hold all of its text but white space."""
-        return list(_Splitter(parsed, self._token_offsets, self._limit, self._overlap).passages())
+        """The passages of a document, in order; together they hold all of its text but white space.
+
+        Raises:
+            TooManyChunks: There are more than `max_chunks`; it stops at the first one too many.
+        """
+        passages: list[Passage] = []
+        for passage in _Splitter(parsed, self._token_offsets, self._limit, self._overlap).passages():
+            if len(passages) == self._max_chunks:
+                raise TooManyChunks(self._max_chunks)
+            passages.append(passage)
+        return passages
 
 
 class _Splitter:

@@ -199,6 +199,8 @@ class Stack:
         api = ["uvicorn", "app.main:app", "--host", options.host, "--port", str(options.port)]
         # Requests that wait for a document would hold the shutdown up; their clients ask again.
         api += ["--no-access-log", "--timeout-graceful-shutdown", "5"]
+        # Of uvicorn's two, this one bounds the head of a request; an older `.venv` may have both.
+        api += ["--http", "h11"]
         workers = ["dramatiq", "app.jobs.ingestion_job", "--processes", str(options.workers)]
         workers += ["--threads", "8"]
         python = [sys.executable, "-m"]

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     MAX_UPLOAD_BYTES: int = Field(default=256 * MEBIBYTE, ge=1)
     MAX_JSON_BYTES: int = Field(default=32 * MEBIBYTE, ge=1)
     INLINE_CONTENT_BYTES: int = Field(default=64 * 1024, ge=0, le=8 * MEBIBYTE)
+    BODY_PATIENCE_S: float = Field(default=60, gt=0, le=3600)
 
     # Parsing.
     PARSER_PROCESSES: int = Field(default=2, ge=1, le=64)
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     # Chunking.
     CHUNK_TOKENS: int = Field(default=200, ge=16, le=8192)
     CHUNK_OVERLAP_TOKENS: int = Field(default=32, ge=0)
+    MAX_CHUNKS: int = Field(default=50_000, ge=1)
 
     # Embedding.
     EMBEDDER: Literal["minilm", "openai", "hash"] = "minilm"

@@ -18,7 +18,14 @@ from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.exceptions import DBConnectionError, OperationalError
 
 from app.core.config import Settings, get_settings
-from app.errors import SchemaOutdated, StartupError
+from app.errors import (
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseUnavailable,
+    SchemaOutdated,
+    ServiceError,
+    StartupError,
+)
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 MODELS = [
@@ -52,11 +59,49 @@ UNREACHABLE = (
 # for a connection that is closed, or was closed while it waited.
 BROKEN = (*UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
+# PostgreSQL's error codes, by their beginning (appendix A of its manual): the longest one counts. Whatever is
+# not here is our mistake, or the request's.
+SURROUNDINGS: dict[str, type[ServiceError]] = {
+    "08": DatabaseUnavailable,  # Connection exceptions.
+    "25006": DatabaseUnavailable,  # A standby, or a server set to read only: somebody is moving things.
+    "25P03": DatabaseUnavailable,  # Idle in a transaction for too long, as we are when we stand still.
+    "25P04": DatabaseBusy,
+    "28": DatabaseUnavailable,  # The password or its rules were changed while we ran.
+    "3D000": DatabaseUnavailable,  # The database is gone.
+    "40": DatabaseBusy,  # Serialization failures and deadlocks: whoever comes again finds the way free.
+    "42501": DatabaseUnavailable,  # Rights were taken away.
+    "53": DatabaseBusy,  # Out of memory, too many connections.
+    "53100": DatabaseFull,
+    "55006": DatabaseBusy,
+    "55P03": DatabaseBusy,  # A lock that is not to be had in time.
+    "57": DatabaseUnavailable,  # Shutting down, starting up, ended by an administrator.
+    "57014": DatabaseBusy,  # A statement that took too long.
+    "58": DatabaseUnavailable,  # Its disk fails.
+    "XX001": DatabaseUnavailable,  # Its data are damaged; its own log says where.
+    "XX002": DatabaseUnavailable,
+}
+
 #: How long a statement may take before it counts as lost.
 COMMAND_TIMEOUT_S = 30
 
 #: How long a client that has fallen silent may keep what it has locked; then its connection is ended.
 SILENT_AT_MOST_S = 30
+
+
+def database_error(error: BaseException | None) -> ServiceError | None:
+    """What a failure of the database's surroundings is called; None when it is none.
+
+    Tortoise wraps some of asyncpg's errors in its own, which have no code: the cause has it.
+    """
+    while error is not None:
+        code = getattr(error, "sqlstate", None)
+        if isinstance(code, str):
+            known = [SURROUNDINGS[code[:n]] for n in (5, 2) if code[:n] in SURROUNDINGS]
+            return known[0]() if known else None
+        if isinstance(error, BROKEN):
+            return DatabaseUnavailable()
+        error = error.__cause__
+    return None
 
 
 class _StatelessConnection(asyncpg.Connection):  # type: ignore[misc]

@@ -138,9 +138,11 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: list[DocumentStatus] | None = Field(default=None, description="Only these.")
-    collection: StorableText | None = Field(default=None, description="Only from this one.")
-    external_id: StorableText | None = Field(default=None, description="Only what you gave this name.")
+    status: list[DocumentStatus] | None = Field(default=None, max_length=20, description="Only these.")
+    collection: StorableText | None = Field(default=None, max_length=200, description="Only from this one.")
+    external_id: StorableText | None = Field(
+        default=None, max_length=1024, description="Only what you gave this name."
+    )
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -12,8 +14,18 @@ from pydantic_core import to_json
 
 from app.models.document import DocumentStatus
 
-#: Of a document's metadata, as JSON.
+#: Of a document's metadata: as JSON, in objects within objects, and in all of them together.
 MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 16
+MAX_METADATA_KEYS = 500
+
+#: What a name may hide or lie with: control and format characters (direction marks among them), line
+#: separators, halves of characters, and letters that are blank. The two joiners stay between characters
+#: outside ASCII, where scripts and emoji need them.
+_BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+_FOREIGN = r"[^\x00-\x7f\u200c\u200d]"
+_JOINERS = re.compile(rf"(?<!{_FOREIGN})[\u200c\u200d]|[\u200c\u200d](?!{_FOREIGN})")
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def storable(text: str) -> str:
@@ -25,6 +37,26 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("must not contain lone surrogates") from None
     return text
+
+
+def is_hidden(character: str) -> bool:
+    """Whether a person who looks at a name cannot see that it is there."""
+    if character in "\u200c\u200d":
+        return False
+    return unicodedata.category(character) in _HIDDEN_CATEGORIES or character in _BLANK_LETTERS
+
+
+def shown(name: str) -> str:
+    """A name as it may be shown: composed (NFC), on one line, with nothing invisible in it."""
+    visible = "".join(" " if c.isspace() else c for c in name if c.isspace() or not is_hidden(c))
+    return unicodedata.normalize("NFC", _JOINERS.sub("", visible)).strip()
+
+
+def visible(name: str) -> str:
+    """The name, if all of it can be seen; for names that tell things apart, so must not be mended."""
+    if any(is_hidden(character) for character in name):
+        raise ValueError("must not contain control, direction or invisible characters")
+    return name
 
 
 #: `not_blank`, as JSON Schema says it.
@@ -49,18 +81,21 @@ def at_most_bytes(limit: int) -> Callable[[str], str]:
     return check
 
 
-def _check_json(value: JsonValue) -> None:
+def _check_json(value: JsonValue, *, depth: int = 0) -> int:
+    """Refuse what PostgreSQL or JSON cannot hold, and what is nested too deep; the number of its keys."""
+    if depth > MAX_METADATA_DEPTH:
+        raise ValueError(f"metadata must be at most {MAX_METADATA_DEPTH} levels deep")
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("metadata must not contain NaN or infinite numbers, which JSON does not have")
     elif isinstance(value, list):
-        for item in value:
-            _check_json(item)
+        return sum(_check_json(item, depth=depth + 1) for item in value)
     elif isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             storable(key)
-            _check_json(item)
+        return len(value) + sum(_check_json(item, depth=depth + 1) for item in value.values())
+    return 0
 
 
 StorableText = Annotated[str, AfterValidator(storable)]
@@ -71,21 +106,24 @@ class IngestFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    title: StorableText | None = Field(default=None, max_length=2000)
+    title: Annotated[StorableText, AfterValidator(shown)] | None = Field(
+        default=None, max_length=2000, description="Shown on one line; the document's own when left out."
+    )
     external_id: (
         Annotated[StorableText, AfterValidator(not_blank), AfterValidator(at_most_bytes(1024))] | None
     ) = Field(
         default=None,
         description="Your name for the document. Posting it again with other content makes a new version.",
     )
-    collection: Annotated[StorableText, AfterValidator(not_blank), AfterValidator(at_most_bytes(200))] = (
-        Field(default="default", description="Where it is kept and searched.", json_schema_extra=NOT_BLANK)
-    )
+    collection: Annotated[
+        StorableText, AfterValidator(not_blank), AfterValidator(visible), AfterValidator(at_most_bytes(200))
+    ] = Field(default="default", description="Where it is kept and searched.", json_schema_extra=NOT_BLANK)
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Anything; comes back in hits.")
 
     @model_validator(mode="after")
     def _metadata_is_small_and_storable(self) -> Self:
-        _check_json(dict(self.metadata))
+        if _check_json(dict(self.metadata)) > MAX_METADATA_KEYS:
+            raise ValueError(f"metadata must have at most {MAX_METADATA_KEYS} keys in all")
         if len(to_json(self.metadata)) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata must be at most {MAX_METADATA_BYTES} bytes of JSON")
         return self

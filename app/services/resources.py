@@ -78,6 +78,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             chunk_tokens=settings.CHUNK_TOKENS,
             overlap_tokens=settings.CHUNK_OVERLAP_TOKENS,
             max_tokens=embedder.max_tokens,
+            max_chunks=settings.MAX_CHUNKS,
         )
         yield WorkerResources(
             settings=settings,

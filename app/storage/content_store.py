@@ -16,6 +16,9 @@ from app.errors import ContentMissing, StartupError, StorageFull, StorageUnavail
 
 log = structlog.get_logger(__name__)
 
+#: The disk is full, the user's share of it, or the largest size is reached that a file may have there.
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}")
 
 #: Big enough to be fast, small enough for many uploads at once.
@@ -80,9 +83,7 @@ class ContentStore:
         except OSError as error:
             partial.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFull from error
-            raise StorageUnavailable(error.strerror or "unknown reason") from error
+            raise storage_error(error) from error
         return StoredContent(key, sha256.hexdigest(), size_bytes)
 
     def path(self, key: str) -> Path:
@@ -110,6 +111,13 @@ class ContentStore:
         if not KEY.fullmatch(key):
             raise ContentMissing(key)  # Keys come from the database; one that is not ours leads nowhere.
         return self.root / key
+
+
+def storage_error(error: OSError) -> StorageFull | StorageUnavailable:
+    """What the file system's refusal means for a request."""
+    if error.errno in NO_SPACE:
+        return StorageFull()
+    return StorageUnavailable(error.strerror or "unknown reason")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -22,6 +22,7 @@ from app.chunking.passage import Passage
 from app.chunking.tokens import SLICE_CHARS
 from app.embedding.hash import HashEmbedder
 from app.embedding.token_estimate import estimate_token_offsets
+from app.errors import TooManyChunks
 from app.parsing.parsed_document import Heading, Page, ParsedDocument
 
 Tokenise = Callable[[str], Sequence[tuple[int, int]]]
@@ -317,3 +318,13 @@ def test_a_text_of_many_slices_is_tokenised_like_a_short_one() -> None:
     check(text, passages, minilm(), 100)
     assert min(passage.token_count for passage in passages[:-1]) > 70
     assert all(passage.token_count == len(minilm()(passage.text)) for passage in passages)
+
+
+def test_a_document_of_too_many_chunks_is_given_up_at_the_first_one_too_many() -> None:
+    def chunker(max_chunks: int) -> Chunker:
+        return Chunker(words, chunk_tokens=16, overlap_tokens=0, max_tokens=254, max_chunks=max_chunks)
+
+    document = ParsedDocument("word " * 1000, "text/plain")
+    assert len(chunker(63).split(document)) == 63
+    with pytest.raises(TooManyChunks, match="more than 62 chunks"):
+        chunker(62).split(document)
