@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tortoise import connections
 
 from app.api.problems import problems
+from app.errors import DatabaseUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -27,6 +28,8 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses=problems())
 async def readyz() -> Health:
-    """The process can accept documents, for its database answers. Redis is not needed for that."""
-    await connections.get("default").execute_query("SELECT 1")
+    """The process can accept documents, for its database answers and can be written. Redis is not needed."""
+    answer = await connections.get("default").execute_query_dict("SHOW transaction_read_only")
+    if answer[0]["transaction_read_only"] == "on":
+        raise DatabaseUnavailable  # A standby: it has the rows, and takes none.
     return Health()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -69,16 +70,18 @@ class IntakeService:
         offer.content.seek(0)
         media_type = detect(offer.content.read(HEAD_BYTES), offer.source_name)
         offer.content.seek(0)
-        stored = await asyncio.to_thread(self.store.save, offer.content)
-        # If this fails, the row may be there all the same (a lost reply to COMMIT), so the file has to stay.
-        new = _new_document(
-            offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
-        )
-        try:
-            return await _accept_once(new, offer.idempotency_key)
-        except IdempotencyKeyReused:
-            await asyncio.to_thread(self.store.delete, stored.key)
-            raise
+        with ExitStack() as held:
+            stored = await asyncio.to_thread(held.enter_context, self.store.held(offer.content))
+            new = _new_document(
+                offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
+            )
+            # If this fails, the row may be there all the same (a lost reply to COMMIT), so the file has to
+            # stay; `remove_orphans` takes it when it is certain that no row names it.
+            try:
+                return await _accept_once(new, offer.idempotency_key)
+            except IdempotencyKeyReused:
+                await asyncio.to_thread(self.store.delete, stored.key)
+                raise
 
 
 async def _accept_once(new: NewDocument, key: str | None) -> Accepted:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -20,6 +24,9 @@ log = structlog.get_logger(__name__)
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}")
+
+#: What the name of a file ends in until all of it is there.
+PARTIAL = ".partial"
 
 #: Big enough to be fast, small enough for many uploads at once.
 COPY_BYTES = 1024 * 1024
@@ -62,14 +69,28 @@ class ContentStore:
             StorageFull: No space; nothing is left behind.
             StorageUnavailable: The disk refuses for another reason; likewise.
         """
+        with self.held(source) as stored:
+            return stored
+
+    @contextmanager
+    def held(self, source: BinaryIO) -> Iterator[StoredContent]:
+        """Do as `save` does; while the block lasts, `unheld` does not count the file as left behind.
+
+        For the time until a row names it. The kernel keeps the lock: it goes with a process that is killed,
+        and stays with one that is stopped for a day.
+        """
         token = secrets.token_hex(16)
         key = f"{token[:2]}/{token}"
         path = self.root / key
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(PARTIAL)
         sha256 = hashlib.sha256()
+        lock = -1
         try:
             path.parent.mkdir(exist_ok=True)
             with partial.open("xb") as target:
+                lock = os.dup(target.fileno())
+                with suppress(OSError):  # A file system without locks: then only the file's age protects it.
+                    fcntl.flock(lock, fcntl.LOCK_SH)
                 while block := source.read(COPY_BYTES):
                     sha256.update(block)
                     target.write(block)
@@ -83,8 +104,12 @@ class ContentStore:
         except OSError as error:
             partial.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+            _close(lock)
             raise storage_error(error) from error
-        return StoredContent(key, sha256.hexdigest(), size_bytes)
+        try:
+            yield StoredContent(key, sha256.hexdigest(), size_bytes)
+        finally:
+            _close(lock)
 
     def path(self, key: str) -> Path:
         """Where the content is.
@@ -107,10 +132,58 @@ class ContentStore:
         except OSError as error:
             log.warning("content_not_deleted", content_key=key, error=str(error))
 
+    def old_files(self, *, older_than_s: float) -> Iterator[str]:
+        """The names (a key, or that of an unfinished file) of what was last written so long ago."""
+        newest = time.time() - older_than_s
+        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    name = f"{folder.name}/{entry.name}"
+                    if KEY.fullmatch(name.removesuffix(PARTIAL)) and _written_before(entry, newest):
+                        yield name
+
+    @contextmanager
+    def unheld(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """Those of the files that nobody holds, each locked while the block lasts."""
+        with ExitStack() as locks:
+            free = []
+            for name in names:
+                with suppress(OSError):  # Held, or gone, or a file system that cannot tell: leave it.
+                    lock = os.open(self.root / name, os.O_RDONLY)
+                    locks.callback(os.close, lock)
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    free.append(name)
+            yield free
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Remove files of `old_files`; the number of those that were there and are gone."""
+        removed = 0
+        for name in names:
+            try:
+                (self.root / name).unlink()
+                removed += 1
+            except FileNotFoundError:
+                continue  # Another process sweeps, too.
+            except OSError as error:
+                log.warning("content_not_deleted", content_key=name, error=str(error))
+        return removed
+
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
             raise ContentMissing(key)  # Keys come from the database; one that is not ours leads nowhere.
         return self.root / key
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _written_before(entry: os.DirEntry[str], moment: float) -> bool:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime < moment
+    except FileNotFoundError:
+        return False
 
 
 def storage_error(error: OSError) -> StorageFull | StorageUnavailable:
