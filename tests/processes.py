@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -175,8 +175,9 @@ class EmbeddingService:
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.send_header("retry-after", "0")
-                self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):  # Who asked may have been stopped meanwhile.
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
