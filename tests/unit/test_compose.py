@@ -10,6 +10,8 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from app.core.config import Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,6 +47,28 @@ def test_each_service_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
         assert needs[name]["migrate"] == "service_completed_successfully"
         assert needs[name]["db"] == "service_healthy"
     assert all("healthcheck" in compose["services"][name] for name in ("db", "redis", "api"))
+
+
+def test_what_dies_comes_back_and_what_is_stopped_has_time_for_it(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert services.pop("migrate")["restart"] == "no"  # It has done its work.
+    assert {service["restart"] for service in services.values()} == {"unless-stopped"}
+    grace_s = {
+        name: int(service["stop_grace_period"].removesuffix("s")) for name, service in services.items()
+    }
+    assert grace_s["worker"] >= Settings.model_fields["SHUTDOWN_GRACE_S"].default + 15
+    assert grace_s["api"] > 5
+    assert min(grace_s.values()) > 10  # Docker's own patience.
+
+
+def test_the_queue_forgets_nothing_by_itself(compose: dict[str, Any]) -> None:
+    command = compose["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options == {
+        "--appendonly": "yes",
+        "--appendfsync": "everysec",
+        "--maxmemory-policy": "noeviction",
+    }
 
 
 def test_only_the_loopback_is_bound_unless_told_otherwise(compose: dict[str, Any]) -> None:
