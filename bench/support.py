@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.cli.stack import Stack, StackOptions
+from app.core.config import get_settings
 from app.embedded import free_port
 
 
@@ -27,12 +28,15 @@ def corpora(name: str) -> Path:
 
 
 @contextmanager
-def service(*, workers: int) -> Iterator[Stack]:
-    """The whole service on an empty database."""
+def service(*, workers: int, data: Path | None = None, storage: Path | None = None) -> Iterator[Stack]:
+    """The whole service on an empty database; its data, or its large contents, in a given folder."""
     for name in ("DATABASE_URL", "REDIS_URL", "STORAGE_URL"):
         os.environ.pop(name, None)
+    if storage is not None:
+        os.environ["STORAGE_URL"] = f"file://{storage}"
+    get_settings.cache_clear()
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        data = Path(folder)
+        data = data or Path(folder)
         # The converted model is the same for all runs.
         os.environ.setdefault("MODEL_CACHE_DIR", str(Path(".data/models").absolute()))
         options = StackOptions(data=data, host="127.0.0.1", port=free_port(), workers=workers)
