@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from lxml import etree  # type: ignore[import-untyped]
 
@@ -26,7 +26,7 @@ _ENCRYPTED_FLAG = 0x1
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_archive(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
     """A zip whose members fit their declared sizes, and those a bound.
 
     Raises:
@@ -34,21 +34,28 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         EncryptedFile: Its members are encrypted.
     """
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeError) as error:
         raise CorruptFile("The file is cut off or damaged: it is not a complete zip container.") from error
     with archive:
-        _check_declared_sizes(archive, path.stat().st_size)
+        _check_declared_sizes(archive, size_of(file))
         yield archive
 
 
-def check_archive(path: Path) -> None:
+def check_archive(file: BinaryIO) -> None:
     """Unpack every member into nothing, for readers that would not stop at the declared size themselves."""
-    with open_archive(path) as archive, path.open("rb") as file:
+    with open_archive(file) as archive:
         for member in archive.infolist():
             with archive.open(member):  # Checks the local header, and leaves the file behind it.
                 pass
             _check_actual_size(file, member)
+
+
+def size_of(file: BinaryIO) -> int:
+    """Of an open file, which is at its beginning afterwards."""
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size_bytes
 
 
 def _check_declared_sizes(archive: zipfile.ZipFile, size_bytes: int) -> None:
@@ -64,7 +71,7 @@ def _check_declared_sizes(archive: zipfile.ZipFile, size_bytes: int) -> None:
         raise EncryptedFile
 
 
-def _check_actual_size(file: Any, member: zipfile.ZipInfo) -> None:
+def _check_actual_size(file: BinaryIO, member: zipfile.ZipInfo) -> None:
     if member.compress_type != zipfile.ZIP_DEFLATED:
         return
     file.seek(member.header_offset + 26)

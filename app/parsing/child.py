@@ -10,7 +10,7 @@ import resource
 import socket
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from app.errors import OutOfMemory, ServiceError
 from app.parsing import wire
@@ -28,9 +28,11 @@ def serve(connection: socket.socket, limits: wire.Limits) -> None:
     """Answer requests until the pool hangs up."""
     at_rest = _mapped_bytes()
     _limit_resources(at_rest, limits)
-    while (request := _read_request(connection)) is not None:
+    while (received := _receive_request(connection)) is not None:
+        request, file = received
         _limit_cpu(limits)
-        answer = _answer(request, limits, at_rest)
+        with file:
+            answer = _answer(request, file, limits, at_rest)
         connection.sendall(answer)
 
 
@@ -49,23 +51,21 @@ def _limit_cpu(limits: wire.Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
 
 
-def _read_request(connection: socket.socket) -> dict[str, Any] | None:
-    sizes = _read_exactly(connection, wire.SIZES.size)
-    if sizes is None:
+def _receive_request(connection: socket.socket) -> tuple[dict[str, Any], BinaryIO] | None:
+    """What to do, and the file to do it with, open for reading; None when the pool has hung up."""
+    sizes, fds, _, _ = socket.recv_fds(connection, wire.SIZES.size, 1, socket.MSG_WAITALL)
+    if len(sizes) < wire.SIZES.size:
         return None
-    header = _read_exactly(connection, wire.SIZES.unpack(sizes)[0])
-    return None if header is None else json.loads(header)
+    file = open(fds[0], "rb")  # noqa: PTH123, SIM115  # By its number; the caller closes it.
+    header_bytes, _ = wire.SIZES.unpack(sizes)
+    header = connection.recv(header_bytes, socket.MSG_WAITALL)
+    return (json.loads(header), file) if len(header) == header_bytes else None
 
 
-def _read_exactly(connection: socket.socket, size: int) -> bytes | None:
-    data = connection.recv(size, socket.MSG_WAITALL)
-    return data if len(data) == size else None
-
-
-def _answer(request: dict[str, Any], limits: wire.Limits, at_rest: int) -> bytes:
+def _answer(request: dict[str, Any], file: BinaryIO, limits: wire.Limits, at_rest: int) -> bytes:
     try:
         document = parse(
-            Path(request["path"]),
+            file,
             name=request["name"],
             max_text_chars=limits.max_text_chars,
             hint=request["hint"],

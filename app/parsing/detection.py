@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 import zlib
-from pathlib import Path
+from typing import BinaryIO
 
 import filetype  # type: ignore[import-untyped]
 
@@ -103,19 +103,18 @@ def detect(head: bytes, name: str | None, *, hint: str | None = None) -> str:
     return _kind_of_text(head, types.by_name(name), types.normalise(hint))
 
 
-def detect_file(path: Path, name: str | None, *, hint: str | None = None) -> str:
+def detect_file(file: BinaryIO, name: str | None, *, hint: str | None = None) -> str:
     """Media type of a whole file; looks into containers.
 
     Raises:
         UnsupportedMediaType, EncryptedFile, CorruptFile.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = file.read(HEAD_BYTES)
     media_type = detect(head, name, hint=hint)
     if head.startswith(_ZIP_MAGICS) and media_type != types.PDF:
-        return _zip_by_members(path)
+        return _zip_by_members(file)
     if head.startswith(_OLE2_MAGIC):
-        return _ole2_by_streams(path)
+        return _ole2_by_streams(file)
     return media_type
 
 
@@ -137,8 +136,8 @@ def _zip_by_head(head: bytes, name: str | None) -> str:
     return by_name if by_name is not None and not types.is_text(by_name) else types.ZIP
 
 
-def _zip_by_members(path: Path) -> str:
-    with open_archive(path) as archive:
+def _zip_by_members(file: BinaryIO) -> str:
+    with open_archive(file) as archive:
         try:
             mimetype = read_member(archive, "mimetype")
             content_types = read_member(archive, "[Content_Types].xml")
@@ -158,8 +157,8 @@ def _zip_by_members(path: Path) -> str:
     raise UnsupportedMediaType(types.ZIP)
 
 
-def _ole2_by_streams(path: Path) -> str:
-    names = root_streams(path)
+def _ole2_by_streams(file: BinaryIO) -> str:
+    names = root_streams(file)
     for name, kind in _OLE2_STREAMS:
         if name in names:
             if kind == "encrypted":

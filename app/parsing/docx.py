@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from app.errors import CorruptFile
 from app.parsing.archive import Element, open_archive
@@ -20,8 +20,8 @@ _SEPARATOR_NOTES = frozenset({"separator", "continuationSeparator", "continuatio
 _BODY_TEXT_LEVEL = 9  # "outlineLvl" counts from 0, and 9 stands for no heading.
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    with open_archive(path) as archive:
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    with open_archive(file) as archive:
         package = Package(archive)
         name, document = package.main_part()
         body = document.find(_W + "body")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -32,8 +32,8 @@ _META_CHARSET = re.compile(
 _META_WITHIN_BYTES = 4096
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    data = path.read_bytes()
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    data = file.read()
     append_html(decode(data, declared_charset(data)), builder)
 
 

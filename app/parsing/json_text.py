@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from app.errors import CorruptFile
 from app.parsing.text import read_text
@@ -19,9 +18,9 @@ _INDENT = "  "
 _MAX_INDENT = 20  # Deeper nesting keeps its order but is not pushed further to the right.
 
 
-def parse_json(path: Path, builder: TextBuilder) -> None:
+def parse_json(file: BinaryIO, builder: TextBuilder) -> None:
     # Escapes and indentation make JSON longer than what it says, hence the generous factor.
-    text = read_text(path, max_text_chars=4 * builder.max_text_chars)
+    text = read_text(file, max_text_chars=4 * builder.max_text_chars)
     try:
         value = _load(text)
     except ValueError:
@@ -34,9 +33,9 @@ def parse_json(path: Path, builder: TextBuilder) -> None:
     _append(value, builder)
 
 
-def parse_json_lines(path: Path, builder: TextBuilder) -> None:
+def parse_json_lines(file: BinaryIO, builder: TextBuilder) -> None:
     """One value per line; a line that is not JSON stays as it is."""
-    for line in read_text(path, max_text_chars=4 * builder.max_text_chars).splitlines():
+    for line in read_text(file, max_text_chars=4 * builder.max_text_chars).splitlines():
         try:
             value = _load(line)
         except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from email.message import EmailMessage, Message
-from pathlib import Path
+from typing import BinaryIO
 
 from app.errors import EncryptedFile
 from app.parsing.encodings import decode
@@ -16,8 +16,8 @@ _SHOWN_HEADERS = ("From", "To", "Cc", "Date")
 _ENCRYPTED_TYPES = frozenset({"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"})
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    message = email.message_from_bytes(file.read(), policy=email.policy.default)
     subject = _header(message, "Subject")
     builder.set_title(subject)
     builder.heading(subject, 1)

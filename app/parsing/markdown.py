@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import BinaryIO
 
 from app.parsing.text import read_text
 from app.parsing.text_builder import TextBuilder, clean
@@ -19,8 +19,8 @@ _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
 _EMPHASIS = re.compile(r"(\*\*|__|`+|~~)(.+?)\1")
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    text = clean(read_text(path, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    text = clean(read_text(file, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
     _Reader(builder).read(_take_front_matter(text, builder).split("\n"))
     builder.first_heading_is_title()
 

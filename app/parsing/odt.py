@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from app.errors import CorruptFile, EncryptedFile
 from app.parsing.archive import Element, open_archive, read_member, read_xml
@@ -20,8 +20,8 @@ _BLOCKS = frozenset({_HEADING, _PARAGRAPH, _TABLE + "table", _TEXT + "list"})
 _MAX_SPACES = 100  # `text:s` names a number of blanks: a bomb of one element otherwise.
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    with open_archive(path) as archive:
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    with open_archive(file) as archive:
         if b"encryption-data" in (read_member(archive, "META-INF/manifest.xml") or b""):
             raise EncryptedFile
         content = read_xml(archive, "content.xml")

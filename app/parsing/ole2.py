@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import CorruptFile
@@ -17,15 +16,15 @@ _MAX_DIRECTORY_SECTORS = 4096
 _HEADER_FAT_ENTRIES = 109
 
 
-def root_streams(path: Path) -> set[str]:
+def root_streams(file: BinaryIO) -> set[str]:
     """Names of what lies directly in the root; what is embedded deeper does not tell what the file is.
 
     Raises:
         CorruptFile: The container is cut or damaged.
     """
     try:
-        with path.open("rb") as file:
-            entries = list(_Directory(file).entries())
+        file.seek(0)
+        entries = list(_Directory(file).entries())
         return set(_names_below_root(entries))
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise CorruptFile("The file is cut off or damaged: its container cannot be read.") from error

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from app.errors import CorruptFile, EncryptedFile, NoText, TextTooLong
+from app.parsing.archive import size_of
 from app.parsing.text_builder import MAX_HEADINGS, TextBuilder, clean, one_line
 
 _PASSWORD_ERRORS = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
@@ -28,8 +29,8 @@ _USELESS_TITLE = re.compile(
 _SENTENCE_ENDS = (".", "!", "?", ":", ".”", ".“", ".)", "。")
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    document = _open(path)
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    document = _open(file)
     try:
         document.init_forms()
         _read_pages(document, builder)
@@ -41,9 +42,12 @@ def parse(path: Path, builder: TextBuilder) -> None:
         document.close()
 
 
-def _open(path: Path) -> Any:
+def _open(file: BinaryIO) -> Any:
+    # Mapped, so that only the pages that are looked at take memory; private, as PDFium asks for a buffer that
+    # can be written to.
+    mapped = mmap.mmap(file.fileno(), size_of(file), access=mmap.ACCESS_COPY)
     try:
-        return pdfium.PdfDocument(path)
+        return pdfium.PdfDocument((ctypes.c_char * len(mapped)).from_buffer(mapped))
     except pdfium.PdfiumError as error:
         if error.err_code in _PASSWORD_ERRORS:
             raise EncryptedFile from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from app.parsing.archive import Element, open_archive
 from app.parsing.ooxml import FALLBACK, Package
@@ -18,8 +18,8 @@ _TITLES = frozenset({"title", "ctrTitle"})
 _FURNITURE = frozenset({"dt", "ftr", "hdr", "sldNum", "sldImg"})
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    with open_archive(path) as archive:
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    with open_archive(file) as archive:
         package = Package(archive)
         package.take_title(builder)
         for number, name in enumerate(_slide_names(package), start=1):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from app.errors import CorruptFile, EmptyFile, ServiceError, UnsupportedMediaType
 from app.parsing import media_types as types
@@ -13,7 +12,7 @@ from app.parsing.detection import detect_file
 from app.parsing.parsed_document import ParsedDocument
 from app.parsing.text_builder import TextBuilder
 
-Parser = Callable[[Path, TextBuilder], None]
+Parser = Callable[[BinaryIO, TextBuilder], None]
 
 # By name, so that the libraries behind a parser are loaded on its first use, or all at once by `preload`.
 _PARSERS: dict[str, tuple[str, str]] = {
@@ -53,24 +52,32 @@ _LABELS = {
 _MEMORY_WORDS = ("memory allocation", "out of memory", "cannot allocate memory")
 
 
-def parse(path: Path, *, name: str | None, max_text_chars: int, hint: str | None = None) -> ParsedDocument:
+def parse(
+    file: BinaryIO, *, name: str | None, max_text_chars: int, hint: str | None = None
+) -> ParsedDocument:
     """Read a file whose kind is told by its content first, its name second, the client's hint third.
+
+    Args:
+        file: Open, seekable, and with a file descriptor: where this runs, no file can be opened by its path.
+        name: What it was called where it came from.
+        max_text_chars: Longest text that is put together.
+        hint: A media type; counts only for text that says nothing itself.
 
     Raises:
         PermanentError: UnsupportedMediaType, EmptyFile, NoText, EncryptedFile, CorruptFile or TextTooLong.
         MemoryError: A limit of this process was met.
-        OSError: The file cannot be opened.
+        OSError: The file cannot be read.
     """
-    with path.open(
-        "rb"
-    ) as file:  # From here on an OSError is a library's way to say that it cannot read this.
-        if not file.read(1):
-            raise EmptyFile
+    if not file.read(1):
+        raise EmptyFile
+    # From here on an OSError is a library's way to say that it cannot read this.
     builder = TextBuilder(max_text_chars)
     media_type = types.BINARY
     try:
-        media_type = detect_file(path, name, hint=hint)
-        parser_for(media_type)(path, builder)
+        file.seek(0)
+        media_type = detect_file(file, name, hint=hint)
+        file.seek(0)
+        parser_for(media_type)(file, builder)
     except (ServiceError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # Panics of libraries in Rust are no `Exception`.

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import structlog
 
@@ -71,15 +71,18 @@ class _Child:
         self.usable = True
         self.death: asyncio.Future[_Death] = asyncio.get_running_loop().create_future()
 
-    async def ask(self, request: bytes, limits: wire.Limits) -> wire.Reply:
-        """Send one request and wait for its reply.
+    async def ask(self, request: bytes, file: BinaryIO, limits: wire.Limits) -> wire.Reply:
+        """Send one request with its file, open for reading, and wait for the reply.
 
         Raises:
             ConnectionError: The child is dead, or as good as dead.
             Nonsense: The child does not keep to the protocol.
         """
         self.documents += 1
-        await asyncio.get_running_loop().sock_sendall(self.connection, request)
+        # The connection is at rest, so there is room for the first bytes, and the file goes with those.
+        sent = socket.send_fds(self.connection, [request], [file.fileno()])
+        if sent < len(request):
+            await asyncio.get_running_loop().sock_sendall(self.connection, request[sent:])
         header_bytes, text_bytes = wire.check_sizes(await self._receive(wire.SIZES.size), limits)
         header = await self._receive(header_bytes)
         return wire.decode_reply(header, await self._receive(text_bytes), limits)
@@ -210,7 +213,7 @@ class _ForkServer:
 def _request(path: Path, name: str | None, hint: str | None) -> bytes:
     if path.stat().st_size == 0:
         raise EmptyFile
-    return wire.frame({"path": os.fspath(path.absolute()), "name": name, "hint": hint})
+    return wire.frame({"name": name, "hint": hint})
 
 
 def _search_path() -> list[str]:
@@ -273,11 +276,11 @@ class ParserPool:
         """
         request = _request(path, name, hint)
         try:
-            reply = await self._try(request)
+            reply = await self._try(request, path)
         except _Death as death:
             if not self._came_from_outside(death):
                 raise self._explained(death) from None
-            reply = await self._try_again(request)
+            reply = await self._try_again(request, path)
         if reply.document is not None:
             return reply.document
         log.info("file_refused", error=repr(reply.error), detail=reply.detail)
@@ -294,19 +297,21 @@ class ParserPool:
         for _ in range(self._processes):
             self._idle.put_nowait(None)  # Whoever still waits for a turn gets one, and is sent away.
 
-    async def _try_again(self, request: bytes) -> wire.Reply:
+    async def _try_again(self, request: bytes, path: Path) -> wire.Reply:
         """A child killed by somebody else, or with its fork server, is not the document's doing. Once."""
         try:
-            return await self._try(request)
+            return await self._try(request, path)
         except _Death as death:
             raise self._explained(death) from None
 
-    async def _try(self, request: bytes) -> wire.Reply:
+    async def _try(self, request: bytes, path: Path) -> wire.Reply:
         slot = await self._idle.get()
         child: _Child | None = None
         try:
             child = await self._ready(slot)
-            return await self._ask(child, request)
+            # Opened here, anew for each child: a child cannot open anything, and reads from the beginning.
+            with path.open("rb", buffering=0) as file:  # A local file; opening it takes no time.
+                return await self._ask(child, request, file)
         finally:
             self._idle.put_nowait(self._kept(child))
 
@@ -319,11 +324,11 @@ class ParserPool:
             slot.connection.close()  # It died while it was idle.
         return (await self._running_server()).fork()
 
-    async def _ask(self, child: _Child, request: bytes) -> wire.Reply:
+    async def _ask(self, child: _Child, request: bytes, file: BinaryIO) -> wire.Reply:
         child.usable, was_usable = False, child.usable
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                reply = await child.ask(request, self._limits)
+                reply = await child.ask(request, file, self._limits)
         except TimeoutError:
             raise ParseTimeout(self._limits.timeout_s) from None
         except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 from collections import Counter
-from pathlib import Path
+from typing import BinaryIO
 
 import python_calamine as calamine
 
@@ -21,14 +21,13 @@ _ZIP_MAGIC = b"PK"
 _EXACT_INTEGERS = 2**53
 
 
-def parse_workbook(path: Path, builder: TextBuilder) -> None:
+def parse_workbook(file: BinaryIO, builder: TextBuilder) -> None:
     """XLSX, XLSM, XLSB, XLS and ODS: a sheet is a page, its name a heading."""
-    with path.open("rb") as file:
-        is_zip = file.read(2) == _ZIP_MAGIC
-    if is_zip:
-        check_archive(path)
+    if file.read(2) == _ZIP_MAGIC:
+        check_archive(file)
+    file.seek(0)
     try:
-        workbook = calamine.CalamineWorkbook.from_path(path)
+        workbook = calamine.CalamineWorkbook.from_filelike(file)
     except calamine.PasswordError as error:
         raise EncryptedFile from error
     with workbook:
@@ -59,8 +58,8 @@ def _shown(cell: object) -> str:
     return str(cell)
 
 
-def parse_csv(path: Path, builder: TextBuilder) -> None:
-    text = clean(read_text(path, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
+def parse_csv(file: BinaryIO, builder: TextBuilder) -> None:
+    text = clean(read_text(file, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
     lines = text.split("\n")
     csv.field_size_limit(builder.max_text_chars)
     builder.table(csv.reader((f"{line}\n" for line in lines), delimiter=sniff_delimiter(lines)))

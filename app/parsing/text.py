@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
 from app.errors import EmptyFile, TextTooLong
+from app.parsing.archive import size_of
 from app.parsing.encodings import decode
 from app.parsing.text_builder import TextBuilder
 
 _MAX_BYTES_PER_CHAR = 4  # Of UTF-8, UTF-16 and UTF-32.
 
 
-def read_text(path: Path, *, max_text_chars: int) -> str:
+def read_text(file: BinaryIO, *, max_text_chars: int) -> str:
     """The decoded file, refused before it is read when it is too long in any encoding.
 
     Raises:
         TextTooLong: It is certain from the size alone.
         EmptyFile: There is nothing but white space.
     """
-    if path.stat().st_size > max_text_chars * _MAX_BYTES_PER_CHAR + _MAX_BYTES_PER_CHAR:
+    if size_of(file) > max_text_chars * _MAX_BYTES_PER_CHAR + _MAX_BYTES_PER_CHAR:
         raise TextTooLong(max_text_chars)
-    text = decode(path.read_bytes())
+    text = decode(file.read())
     if not text or text.isspace():
         raise EmptyFile
     return text
 
 
-def parse_text(path: Path, builder: TextBuilder) -> None:
-    builder.paragraph(read_text(path, max_text_chars=builder.max_text_chars))
+def parse_text(file: BinaryIO, builder: TextBuilder) -> None:
+    builder.paragraph(read_text(file, max_text_chars=builder.max_text_chars))
 
 
-def parse_code(path: Path, builder: TextBuilder) -> None:
-    builder.verbatim(read_text(path, max_text_chars=builder.max_text_chars))
+def parse_code(file: BinaryIO, builder: TextBuilder) -> None:
+    builder.verbatim(read_text(file, max_text_chars=builder.max_text_chars))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from lxml import etree  # type: ignore[import-untyped]
 
@@ -12,8 +12,8 @@ from app.parsing.archive import Element, parse_xml
 from app.parsing.text_builder import TextBuilder
 
 
-def parse(path: Path, builder: TextBuilder) -> None:
-    root = _read(path.read_bytes(), builder)
+def parse(file: BinaryIO, builder: TextBuilder) -> None:
+    root = _read(file.read(), builder)
     for block in _blocks(root):
         text = " ".join("".join(_pieces(block)).split())
         if etree.QName(block).localname.lower() == "title":

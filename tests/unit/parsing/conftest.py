@@ -25,7 +25,8 @@ def read(tmp_path: Path) -> Read:
     ) -> ParsedDocument:
         path = tmp_path / "content"
         path.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
-        document = registry.parse(path, name=name, max_text_chars=max_text_chars, hint=hint)
+        with path.open("rb") as file:
+            document = registry.parse(file, name=name, max_text_chars=max_text_chars, hint=hint)
         assert_sound(document)
         return document
 

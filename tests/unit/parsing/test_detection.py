@@ -124,7 +124,7 @@ def test_containers_are_told_by_their_members(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(zip_of(members))
-    assert detect_file(path, "wrong.docx") == media_type
+    assert kind_of(path, "wrong.docx") == media_type
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_containers_are_told_by_their_members(
 def test_office_files_are_told_by_their_main_part(main_part: str, media_type: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(zip_of({"[Content_Types].xml": f'<Types><Override ContentType="{main_part}"/></Types>'}))
-    assert detect_file(path, None) == media_type
+    assert kind_of(path, None) == media_type
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_other_zips_are_refused(members: dict[str, str], tmp_path: Path) -> None
     path = tmp_path / "file.docx"
     path.write_bytes(zip_of(members))
     with pytest.raises(UnsupportedMediaType):
-        detect_file(path, "file.docx")
+        kind_of(path, "file.docx")
 
 
 @pytest.mark.parametrize("cut", [1, 21, 60])
@@ -159,14 +159,19 @@ def test_a_truncated_zip_is_corrupt(cut: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(zip_of({"[Content_Types].xml": "<Types/>" * 50})[:-cut])
     with pytest.raises(CorruptFile, match="zip"):
-        detect_file(path, "a.docx")
+        kind_of(path, "a.docx")
 
 
 def test_a_truncated_ole2_container_is_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLE2 + b"\0" * 60)
-    with pytest.raises(CorruptFile):
-        root_streams(path)
+    with path.open("rb") as file, pytest.raises(CorruptFile):
+        root_streams(file)
+
+
+def kind_of(path: Path, name: str | None) -> str:
+    with path.open("rb") as file:
+        return detect_file(file, name)
 
 
 def zip_of(members: dict[str, str]) -> bytes:

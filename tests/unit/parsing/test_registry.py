@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -15,13 +17,14 @@ def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[BaseExce
     """Parse a file with a parser that raises the given error."""
 
     def fails(error: BaseException) -> None:
-        def parser(path: Path, builder: TextBuilder) -> None:
+        def parser(file: BinaryIO, builder: TextBuilder) -> None:
             raise error
 
         monkeypatch.setattr(registry, "parser_for", lambda _: parser)
         path = tmp_path / "secret-path"
         path.write_bytes(b"%PDF-1.4")
-        registry.parse(path, name=None, max_text_chars=10)
+        with path.open("rb") as file:
+            registry.parse(file, name=None, max_text_chars=10)
 
     return fails
 
@@ -55,9 +58,13 @@ def test_a_lack_of_memory_is_told_apart(fails: Callable[[Exception], None], erro
         fails(error)
 
 
-def test_a_missing_file_is_no_fault_of_its_content(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        registry.parse(tmp_path / "missing", name=None, max_text_chars=10)
+def test_a_disk_that_cannot_be_read_is_no_fault_of_the_content() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, f"I/O of {size}")
+
+    with pytest.raises(OSError, match="I/O"):
+        registry.parse(Broken(), name=None, max_text_chars=10)
 
 
 def test_every_media_type_that_a_name_can_give_has_a_parser() -> None:
