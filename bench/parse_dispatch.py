@@ -1,4 +1,7 @@
-"""How long a small text takes through a parser child, beside parsing it in the process itself."""
+"""How long a small text takes through a parser child, beside parsing it in the process itself.
+
+And through a new child each time: what it costs to fork one, to lock it in, and to clear the old one away.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from app.core.logging import configure_logging
 from app.parsing import registry
 from app.parsing.sandbox import ParserPool
 from bench.support import conditions
@@ -14,9 +18,9 @@ from bench.support import conditions
 ROUNDS = 1000
 
 
-async def through_children(path: Path) -> list[float]:
+async def through_children(path: Path, *, documents_per_child: int = ROUNDS + 1) -> list[float]:
     seconds = []
-    async with ParserPool(processes=1) as pool:
+    async with ParserPool(processes=1, documents_per_child=documents_per_child) as pool:
         await pool.parse(path)
         for _ in range(ROUNDS):
             begun = time.perf_counter()
@@ -41,11 +45,13 @@ def told(seconds: list[float]) -> str:
 
 
 def main() -> None:
+    configure_logging("WARNING", "console")
     print(f"1 KB of text, {ROUNDS} times; {conditions()}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "abstract.txt"
         path.write_text("an abstract of some length " * 40)
         print(f"through a child   {told(asyncio.run(through_children(path)))}")
+        print(f"a new one each   {told(asyncio.run(through_children(path, documents_per_child=1)))}")
         print(f"in the process    {told(in_process(path))}")
 
 

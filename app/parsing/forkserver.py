@@ -13,14 +13,15 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from app.parsing import wire
+from app.parsing import cage, wire
 from app.parsing.child import serve
 from app.parsing.registry import preload
 from app.parsing.wire import COMMAND, FORK
@@ -69,6 +70,7 @@ class _ForkServer:
         self.limits = limits
         self.pid = os.getpid()
         self.children: dict[int, _Child] = {}  # By process id.
+        self.layers = cage.find_layers()
         self.wakeup, self.wakeup_writer = os.pipe()
 
     def run(self) -> None:
@@ -76,7 +78,7 @@ class _ForkServer:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self.wakeup_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._tell({"event": "ready"})
+        self._tell({"event": "ready", "layers": asdict(self.layers)})
         with contextlib.suppress(ConnectionError):
             while self._step():
                 pass
@@ -129,16 +131,14 @@ class _ForkServer:
         """Keep nothing of the server but the loaded parsers, then serve; never return into its loop."""
         status = 1
         try:
+            cage.change_user(self.layers)
             _die_with_parent(self.pid)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(stderr, _STDERR)
-            for fd in (self.control.detach(), self.wakeup, self.wakeup_writer, stderr):
-                os.close(fd)
-            for child in self.children.values():
-                os.close(child.stderr)
+            _close_all_but(connection_fd)
             with socket.socket(fileno=connection_fd) as connection, contextlib.suppress(ConnectionError):
-                serve(connection, self.limits)
+                serve(connection, self.limits, self.layers)
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -176,6 +176,12 @@ class _ForkServer:
 
     def _tell(self, event: dict[str, object]) -> None:
         self.control.sendall(json.dumps(event).encode("ascii") + b"\n")
+
+
+def _close_all_but(fd: int) -> None:
+    """And but for the standard streams; closes also what a library or a mistake has left open."""
+    os.closerange(_STDERR + 1, fd)
+    os.closerange(fd + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _file_in_memory() -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import email
+import encodings
 import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
@@ -48,6 +52,8 @@ _LABELS = {
     types.ODS: "OpenDocument file",
     types.ODT: "OpenDocument file",
 }
+# What the standard library imports within functions, beside all encodings and all of `email`.
+_LOADED_LATE = ("_strptime", "heapq", "linecache", "stringprep", "tokenize", "unicodedata")
 # Libraries in C tell of failed allocations in words only.
 _MEMORY_WORDS = ("memory allocation", "out of memory", "cannot allocate memory")
 
@@ -113,6 +119,12 @@ def label(media_type: str) -> str:
 
 
 def preload() -> None:
-    """Load every parser with its libraries, so that processes forked later have them at once."""
+    """Load every parser with its libraries, so that children need open no file for it."""
     for media_type in _PARSERS:
         parser_for(media_type)
+    for name in _LOADED_LATE:
+        importlib.import_module(name)
+    for package in (encodings, email):
+        for module in pkgutil.iter_modules(package.__path__):
+            with contextlib.suppress(ImportError):  # Two encodings are for Windows only.
+                importlib.import_module(f"{package.__name__}.{module.name}")

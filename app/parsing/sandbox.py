@@ -196,6 +196,8 @@ class _ForkServer:
 
     def _hear(self, event: dict[str, Any]) -> None:
         if event["event"] == "ready":
+            tell = log.info if event["layers"]["seccomp"] else log.warning
+            tell("parser_cage", **event["layers"])
             self.ready.set_result(True)
             return
         child = self.children[event["child"]]
@@ -378,5 +380,7 @@ class ParserPool:
             return OutOfMemory(self._limits.memory_mb)
         if death.status is None:
             return ParserCrashed("killed together with its fork server")
+        if death.status == -signal.SIGSYS:
+            return ParserCrashed("it tried what no parser has a reason to do, and was killed")
         kind = f"signal {-death.status}" if death.status < 0 else f"exit code {death.status}"
         return ParserCrashed(kind)
