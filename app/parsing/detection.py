@@ -26,9 +26,11 @@ _CONTROL = re.compile(rb"[\x00-\x07\x0b\x0e-\x19\x1c-\x1f]")
 _PRINTABLE = re.compile(rb"[ -~\s]")
 _MAGIC_BYTES = 64  # Magic numbers need no more; longer binary content gives itself away by its controls.
 
-_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# Atomic, so that there is one way to read a row of comments: two for each would keep the API busy for ever.
+_COMMENTS = r"\s*+(?>(?><!--.*?-->)\s*+)*+"
+_PAGE = re.compile(_COMMENTS + r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _FRAGMENT = re.compile(
-    r"\s*(?:<!--.*?-->\s*)*</?(?:div|p|h[1-6]|table|ul|ol|span|a|section|article|main|title|meta|style|script|br|img"
+    _COMMENTS + r"</?(?:div|p|h[1-6]|table|ul|ol|span|a|section|article|main|title|meta|style|script|br|img"
     r"|center|font|b|i|strong|em|pre|form|header|nav)\b[^<>]*>",
     re.IGNORECASE | re.DOTALL,
 )
@@ -56,9 +58,8 @@ _OOXML_MAIN_PARTS = (
     (b"spreadsheetml", types.XLSX),
     (b"ms-excel", types.XLSX),
 )
-_MAIN_PART = re.compile(
-    rb"ContentType\s*=\s*[\"']([^\"']*(?:\.|/|\+)[^\"']*\.main(?:\+xml)?)[\"']", re.IGNORECASE
-)
+_CONTENT_TYPE = re.compile(rb"ContentType\s*+=\s*+[\"']([^\"'<>]{1,300})[\"']", re.IGNORECASE)
+_MAIN_PARTS = (b".main", b".main+xml")
 _ODF = {
     "application/vnd.oasis.opendocument.text": types.ODT,
     "application/vnd.oasis.opendocument.text-template": types.ODT,
@@ -150,9 +151,9 @@ def _zip_by_members(file: BinaryIO) -> str:
         raise UnsupportedMediaType(kind)
     if content_types is None:
         raise UnsupportedMediaType(types.ZIP)
-    for main_part in _MAIN_PART.findall(content_types):
+    for content_type in _CONTENT_TYPE.findall(content_types):
         for word, media_type in _OOXML_MAIN_PARTS:
-            if word in main_part.lower():
+            if word in content_type.lower() and content_type.lower().endswith(_MAIN_PARTS):
                 return media_type
     raise UnsupportedMediaType(types.ZIP)
 

@@ -16,7 +16,8 @@ _NOT_A_SETEXT_TITLE = re.compile(r" {0,3}(?:[-*+>|]|\d+[.)]\s)| {4}|\t|.*\|")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n(?:---|\.\.\.)(?:\n|\Z)", re.DOTALL)
 _TITLE_FIELD = re.compile(r"^title:[ \t]*(.+)$", re.MULTILINE | re.IGNORECASE)
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
-_EMPHASIS = re.compile(r"(\*\*|__|`+|~~)(.+?)\1")
+# A row of backticks counts as a whole, or a long one would be tried in all its parts.
+_EMPHASIS = re.compile(r"(\*\*|__|(?<!`)`++|~~)(.+?)\1")
 
 
 def parse(file: BinaryIO, builder: TextBuilder) -> None:

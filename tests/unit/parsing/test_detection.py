@@ -154,6 +154,22 @@ def test_other_zips_are_refused(members: dict[str, str], tmp_path: Path) -> None
         kind_of(path, "file.docx")
 
 
+@pytest.mark.parametrize("between", [b"", b" ", b"\n\n"])
+def test_a_row_of_comments_is_read_in_one_way(between: bytes) -> None:
+    """There were two ways for each comment: 200 bytes took the API a minute, 8 KiB the rest of its life."""
+    comments = (b"<!---->" + between) * 800
+    assert detect(comments + b"x", None) == types.TEXT
+    assert detect(comments + b"<html>", None) == types.HTML
+    assert detect(comments + b"<p class='a'>x", None) == types.HTML
+
+
+def test_content_types_of_any_length_are_looked_through_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(zip_of({"[Content_Types].xml": '<Types><Override ContentType="' + "./+.main" * 200_000}))
+    with pytest.raises(UnsupportedMediaType):
+        kind_of(path, "a.docx")
+
+
 @pytest.mark.parametrize("cut", [1, 21, 60])
 def test_a_truncated_zip_is_corrupt(cut: int, tmp_path: Path) -> None:
     path = tmp_path / "file"

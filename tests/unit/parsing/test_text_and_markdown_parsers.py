@@ -87,5 +87,11 @@ def test_front_matter_gives_the_title_and_stays_findable(read: Read) -> None:
     assert document.headings[0].char_start == document.text.index("Start")
 
 
+def test_a_heading_of_marks_is_read_once_and_not_in_all_its_parts(read: Read) -> None:
+    """A hundred thousand backticks would have taken days."""
+    document = read(f"# {'`' * 100_000}\n\nbody\n\n## a `b` ``c`d`` **e**", "a.md")
+    assert document.text.endswith("body\n\na b c`d e")
+
+
 def test_a_rule_at_the_top_is_no_front_matter(read: Read) -> None:
     assert read("---\n\ntext", "a.md").text == "---\n\ntext"
