@@ -458,6 +458,15 @@ async def test_a_bad_search_is_refused(client: httpx.AsyncClient, body: bytes) -
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
+@pytest.mark.parametrize(("name", "limit"), [("collection", 200), ("external_id", 1024)])
+async def test_a_filter_longer_than_any_name_is_a_malformed_request(
+    client: httpx.AsyncClient, name: str, limit: int
+) -> None:
+    assert (await client.get("/documents", params={name: "x" * limit})).json()["documents"] == []
+    refused = await client.get("/documents", params={name: "ä" * (limit // 2 + 1)})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
 async def test_documents_are_found_by_their_external_id_and_unknown_filters_refused(
     client: httpx.AsyncClient,
 ) -> None:

@@ -99,8 +99,18 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes | None:
 
 
 def parse_xml(data: bytes, *, recover: bool = False) -> Element:
-    """The root element. No entity is expanded, no file or host is touched, depth and size stay bounded."""
-    return etree.fromstring(data, safe_parser(recover=recover))
+    """The root element. No entity is expanded, no file or host is touched, depth and size stay bounded.
+
+    Raises:
+        etree.XMLSyntaxError: It is not well-formed.
+        MemoryError: A limit of this process was met; lxml calls that a syntax error, too.
+    """
+    try:
+        return etree.fromstring(data, safe_parser(recover=recover))
+    except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
+        raise
 
 
 def safe_parser(*, recover: bool = False) -> Any:

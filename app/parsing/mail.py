@@ -30,10 +30,13 @@ def parse(file: BinaryIO, builder: TextBuilder) -> None:
 
 
 def _header(message: Message, name: str) -> str:
-    """One header on one line. The standard library's parser of headers raises on some broken ones."""
+    """One header on one line. The standard library's parser of headers raises on some broken ones.
+
+    Among others RecursionError: it goes one level deeper with each bracket.
+    """
     try:
         return " ".join(str(message.get(name, "")).split())
-    except (ValueError, IndexError, AttributeError, TypeError, LookupError):
+    except (ValueError, IndexError, AttributeError, TypeError, LookupError, RecursionError):
         raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
         return " ".join(str(raw).split())
 

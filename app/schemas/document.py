@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.models.attempt import Attempt
 from app.models.backlog import FailedFilter
 from app.models.document import Document, DocumentStatus
 from app.models.document_status import Outcome
-from app.schemas.ingest import StorableText
+from app.schemas.ingest import StorableText, at_most_bytes
 
 
 class Progress(BaseModel):
@@ -139,9 +139,12 @@ class ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: list[DocumentStatus] | None = Field(default=None, max_length=20, description="Only these.")
-    collection: StorableText | None = Field(default=None, max_length=200, description="Only from this one.")
-    external_id: StorableText | None = Field(
-        default=None, max_length=1024, description="Only what you gave this name."
+    # What is longer names nothing, and the columns refuse even to be asked for it.
+    collection: Annotated[StorableText, AfterValidator(at_most_bytes(200))] | None = Field(
+        default=None, description="Only from this one."
+    )
+    external_id: Annotated[StorableText, AfterValidator(at_most_bytes(1024))] | None = Field(
+        default=None, description="Only what you gave this name."
     )
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")

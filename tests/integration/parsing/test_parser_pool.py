@@ -28,6 +28,7 @@ from app.errors import (
 )
 from app.parsing import sandbox
 from app.parsing.sandbox import ParserPool
+from tests.hostile import DOCUMENT, docx_members, zipped
 
 PATIENCE_S = 20
 ROOT = Path(__file__).parents[3]
@@ -209,6 +210,15 @@ async def test_a_json_bomb_is_out_of_memory_and_the_next_file_is_read(
         with pytest.raises(OutOfMemory):
             await pool.parse(path)
         assert (await pool.parse(text_file)).text == "Grüße"
+
+
+async def test_xml_that_needs_too_much_memory_is_told_from_xml_that_is_damaged(
+    pool: ParserPool, tmp_path: Path
+) -> None:
+    path = tmp_path / "elements.docx"
+    path.write_bytes(zipped(docx_members(DOCUMENT.replace("<w:p>", "<w:p/>" * 4_000_000 + "<w:p>"))))
+    with pytest.raises(OutOfMemory):
+        await pool.parse(path)
 
 
 async def test_children_run_within_limits_of_the_kernel(pool: ParserPool, text_file: Path) -> None:

@@ -76,3 +76,8 @@ def test_headers_that_break_the_parser_are_shown_raw(read: Read) -> None:
 def test_an_encrypted_mail_is_refused_as_such(read: Read) -> None:
     with pytest.raises(EncryptedFile):
         read(b"From: a@b.c\nSubject: s\nMIME-Version: 1.0\nContent-Type: application/pkcs7-mime\n\nMIAG")
+
+
+def test_a_header_of_brackets_costs_itself_and_not_the_mail(read: Read) -> None:
+    document = read(f"From: a@b.c\nReceived: x\nTo: {'<(' * 5_000}\n\nthe words")
+    assert document.text.endswith("the words")
