@@ -30,6 +30,8 @@ _PR_SET_PDEATHSIG = 1
 _MAX_STDERR_BYTES = 64 * 1024
 _SHOWN_STDERR_CHARS = 1_000
 _STDERR = 2
+# `select` knows no more; and where a process may open a billion, to close them all could take minutes.
+_MAX_OPEN_FILES = 1024
 
 
 @dataclass(slots=True)
@@ -42,11 +44,21 @@ def main(control_fd: int, parent_pid: int, limits: wire.Limits) -> None:
     """Run until the pool hangs up."""
     _die_with_parent(parent_pid)
     _reset_signals()
-    control = socket.socket(fileno=control_fd)
+    control = _limit_open_files(control_fd)
     preload()
     gc.collect()
     gc.freeze()  # The collector would otherwise write to pages that all children share.
     _ForkServer(control, limits).run()
+
+
+def _limit_open_files(control_fd: int) -> socket.socket:
+    """The connection to the pool, below the limit, whatever number it had in a worker with many files."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY or limit > _MAX_OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, most))
+    control = socket.socket(fileno=os.dup(control_fd))
+    os.close(control_fd)
+    return control
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -181,7 +193,7 @@ class _ForkServer:
 def _close_all_but(fd: int) -> None:
     """And but for the standard streams; closes also what a library or a mistake has left open."""
     os.closerange(_STDERR + 1, fd)
-    os.closerange(fd + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.closerange(fd + 1, _MAX_OPEN_FILES)
 
 
 def _file_in_memory() -> int:
