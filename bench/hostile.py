@@ -79,10 +79,10 @@ class Attack:
             shown=file.name,
         )
 
-    def post(self, kind: str, body: dict[str, Any]) -> None:
+    def post(self, kind: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         # Escaped, so that lone surrogates get through too.
         content = json.dumps(body).encode("ascii")
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json"} | (headers or {})
         self.ingest(kind, lambda: self.client.post("/ingest", content=content, headers=headers))
 
     def ingest(
@@ -165,6 +165,9 @@ def send_strings(attack: Attack, strings: list[str], send: Callable[..., Any]) -
         send(attack.ingest, "string as file name", named(attack.client, text, number))
         send(attack.ask, "string as query", query(attack.client, text))
         send(attack.ask, "string in addresses", address(attack.client, text))
+        send(attack.ask, "string in retries", retry(attack.client, text))
+        key = {"idempotency-key": quote(text, errors="replace")}
+        send(attack.post, "string as key", {"text": f"key {number}"}, key)
         for name in ("collection", "external_id", "cursor", "status"):
             send(attack.ask, "string in filters", filtered(attack.client, name, text))
 
@@ -180,6 +183,12 @@ def named(client: httpx.Client, name: str, number: int) -> Callable[[], httpx.Re
 def query(client: httpx.Client, text: str) -> Callable[[], httpx.Response]:
     body = json.dumps({"query": text, "collections": ["texts"]}).encode("ascii")
     return lambda: client.post("/search", content=body, headers={"content-type": "application/json"})
+
+
+def retry(client: httpx.Client, text: str) -> Callable[[], httpx.Response]:
+    """Of nothing: no document has such a code in such a collection."""
+    body = json.dumps({"collection": text, "codes": [text]}).encode("ascii")
+    return lambda: client.post("/documents/retry", content=body, headers={"content-type": "application/json"})
 
 
 def address(client: httpx.Client, text: str) -> Callable[[], httpx.Response]:
@@ -209,11 +218,10 @@ def was_called(server: socket.socket) -> bool:
 
 
 def files_of(folder: Path) -> set[str]:
-    """What somebody could have written: all but what running Python leaves behind."""
-    ignored = {".git", ".venv", "__pycache__", ".data", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+    """What somebody could have written: all but what running and testing Python leaves behind."""
     found = set()
     for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in ignored]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
         found |= {str(Path(here, name)) for name in files if not name.startswith(".coverage")}
     return found
 
