@@ -8,7 +8,7 @@ it, in layers, so that one that is missing or has a hole leaves the others:
 - `seccomp`: only the calls of syscalls.py, so neither file names nor sockets, processes or new code. What
   libraries ask for in vain (fonts, time zones) is refused; what only an attacker asks for kills the child.
 
-Why the kernel's interface and no library: docs/decisions/0007-the-parser-cage.md.
+Why the kernel's interface and no library: docs/decisions/0010-the-parser-cage.md.
 """
 
 from __future__ import annotations
