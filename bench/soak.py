@@ -1,6 +1,6 @@
 """Mixed documents at a steady rate, for long; and how the memory of each process grows.
 
-    .venv/bin/python -m bench.soak [--minutes 30] [--per-second 2] [--embedder hash]
+.venv/bin/python -m bench.soak [--minutes 30] [--per-second 2] [--embedder hash]
 """
 
 from __future__ import annotations

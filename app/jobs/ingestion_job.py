@@ -13,9 +13,9 @@ import structlog
 from dramatiq.middleware import AsyncIO
 from structlog.contextvars import bound_contextvars
 
-from app.core.database import BROKEN
+from app.core.database import database_error
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
-from app.errors import DatabaseUnavailable, Interrupted, LeaseLost, PermanentError, ServiceError
+from app.errors import Interrupted, LeaseLost, PermanentError, ServiceError
 from app.jobs.reconciler import Reconciler
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
 from app.models import backlog
@@ -112,27 +112,30 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
     )
     async with resources.leases.held(document):
         ingested = await service.ingest_document(document)
-    try:
-        is_ours = await _insist(lambda: document.complete(ingested))
-    except BROKEN as error:
-        raise DatabaseUnavailable from error
-    if not is_ours:
+    if not await _insist(lambda: document.complete(ingested)):
         # Or else it was completed by the try before, of which only the answer was lost.
         raise LeaseLost("Somebody else has the document now.")
     log.info("document_completed", chunks=len(ingested.chunks))
 
 
 async def _insist(move: Callable[[], Awaitable[T]]) -> T:
-    """Make a move although the database is restarting just now. The fence makes it safe to try it twice."""
+    """Make a move although the database is restarting just now. The fence makes it safe to try it twice.
+
+    Raises:
+        DatabaseUnavailable, DatabaseBusy, DatabaseFull: It has been like that for too long.
+    """
     give_up_at = time.monotonic() + INSIST_S
     while True:
         try:
             return await move()
-        except BROKEN as error:
-            if time.monotonic() > give_up_at:
+        except Exception as error:
+            away = database_error(error)
+            if away is None:
                 raise
-            log.warning("database_unreachable", error=str(error) or type(error).__name__)
-            await asyncio.sleep(INSIST_EVERY_S)
+            if time.monotonic() > give_up_at:
+                raise away from error
+            log.warning(away.code, error=str(error) or type(error).__name__)
+        await asyncio.sleep(INSIST_EVERY_S)
 
 
 broker.add_middleware(

@@ -88,7 +88,7 @@ class WorkerLifecycle(Middleware):
         _resources = await self._open_things.enter_async_context(open_worker(self.settings))
         self.reconciler.start()
         self._open_things.push_async_callback(self.reconciler.close)
-        cleaning = asyncio.create_task(keep_house(), name="housekeeping")
+        cleaning = asyncio.create_task(keep_house(_resources.store), name="housekeeping")
         self._open_things.callback(cleaning.cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)
 

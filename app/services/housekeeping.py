@@ -10,6 +10,8 @@ import structlog
 from app.core.database import BROKEN
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
+from app.services.orphans import remove_orphans
+from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
 
@@ -18,22 +20,23 @@ EVERY_S = 600
 BATCH = 1000
 
 
-async def keep_house() -> None:
+async def keep_house(store: ContentStore) -> None:
     """Clean up every ten minutes or so, until cancelled."""
     while True:
         # Not at once, and not all workers together: there are better things to do after a start.
         await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
         try:
-            await clean()
+            await clean(store)
         except BROKEN as error:
             log.warning("database_unreachable", error=str(error) or type(error).__name__)
         except Exception:
             log.exception("cleaning_failed")
 
 
-async def clean() -> None:
+async def clean(store: ContentStore) -> None:
     """Everything that is old enough, batch by batch."""
     while await IdempotencyKey.remove_old(older_than_s=DAY_S, limit=BATCH) == BATCH:
         pass
     while await EmbeddedText.remove_stale(older_than_s=DAY_S, limit=BATCH) == BATCH:
         pass
+    await remove_orphans(store)
