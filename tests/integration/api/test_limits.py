@@ -29,8 +29,13 @@ FORM = "multipart/form-data; boundary=b"
 
 @pytest.fixture(scope="module")
 def api(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[APIProcess]:
-    environment = {name: str(value) for name, value in LIMITS.items()} | {"BODY_PATIENCE_S": str(PATIENCE_S)}
-    with api_process(environment, tmp_path_factory.mktemp("api") / "log") as process:
+    folder = tmp_path_factory.mktemp("api")
+    environment = {
+        **{name: str(value) for name, value in LIMITS.items()},
+        "BODY_PATIENCE_S": str(PATIENCE_S),
+        "STORAGE_URL": f"file://{folder / 'content'}",
+    }
+    with api_process(environment, folder / "log") as process:
         yield process
 
 

@@ -27,8 +27,8 @@ TEXT = "The upper gate opens at six in the morning."
 
 
 @pytest.fixture
-async def app(settings: Settings, migrated: None) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
+async def app(settings: Settings, migrated: None, tmp_path: Path) -> AsyncIterator[FastAPI]:
+    app = create_app(settings.model_copy(update={"STORAGE_URL": f"file://{tmp_path}"}))
     async with app.router.lifespan_context(app):
         await emptied_database()
         yield app
@@ -61,7 +61,7 @@ async def owner(settings: Settings, migrated: None) -> AsyncIterator[asyncpg.Con
         ("55P03", 503, "database_busy"),
         ("55006", 503, "database_busy"),
         ("57014", 503, "database_busy"),
-        ("25P03", 503, "database_busy"),
+        ("25P03", 503, "database_unavailable"),
         ("25P04", 503, "database_busy"),
         ("57P01", 503, "database_unavailable"),
         ("57P02", 503, "database_unavailable"),
