@@ -46,7 +46,7 @@ class DoorbellBroker(RedisBroker):
         fetched: list[bytes | None] = self._dispatch("fetch")(  # type: ignore[no-untyped-call]
             queue_name, count
         )
-        readable = [data for data in fetched if data is not None and self._is_ours(data)]
+        readable = [data for data in fetched if data is not None and self._is_ours(data, queue_name)]
         if len(readable) < len(fetched):
             self._set_aside(queue_name)
         return readable
@@ -80,16 +80,21 @@ class DoorbellBroker(RedisBroker):
     def _mark(self) -> str:
         return f"{self.namespace}:__mark__"
 
-    def _is_ours(self, data: bytes) -> bool:
+    def _is_ours(self, data: bytes, queue_name: str) -> bool:
+        """Whether Dramatiq can work on it. Its threads end for ever of some that it can read all the same."""
         try:
             message: Message[Any] = Message.decode(data)
         except DecodeError:
             return False
         return (
-            message.actor_name in self.actors
+            isinstance(message.actor_name, str)
+            and message.actor_name in self.actors
+            and message.queue_name == queue_name  # Its consumer is looked up by this name.
+            and isinstance(message.message_id, str)
+            and isinstance(message.kwargs, Mapping)
             and isinstance(message.options, Mapping)
             and isinstance(message.options.get("redis_message_id"), str)
-            and isinstance(message.kwargs, Mapping)
+            and "throws" not in message.options  # Classes of exceptions, which JSON does not have.
         )
 
     def _set_aside(self, queue_name: str) -> None:
@@ -98,7 +103,7 @@ class DoorbellBroker(RedisBroker):
         held = sorted(self.client.smembers(key))
         contents = self.client.hmget(f"{self.namespace}:{queue_name}.msgs", held) if held else []
         for message_id, data in zip(held, contents, strict=True):
-            if data is None or not self._is_ours(data):
+            if data is None or not self._is_ours(data, queue_name):
                 log.warning("message_malformed", size_bytes=len(data or b""))
                 self.do_nack(queue_name, message_id)
 
