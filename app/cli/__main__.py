@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from app.cli.chaos import chaos
 from app.cli.demo import demo
 from app.cli.down import down
 from app.cli.migrate import migrate
@@ -20,7 +21,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# The arguments of pytest are its own: none of them is looked at here, not even --help.
+# Their arguments are their own: none of them is looked at here, not even --help.
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -37,6 +38,7 @@ cli.command()(demo)
 cli.command()(migrate)
 cli.command(context_settings=PASS_ON)(test)
 cli.command()(check)
+cli.command(context_settings=PASS_ON)(chaos)
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def sluice(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 def test_without_a_command_all_are_listed() -> None:
     answer = sluice()
     assert answer.returncode == 0
-    for name in ("up", "down", "demo", "migrate", "test", "check"):
+    for name in ("up", "down", "demo", "migrate", "test", "check", "chaos"):
         assert f"  {name} " in answer.stdout
 
 

@@ -1,0 +1,76 @@
+"""Mechanisms switched off: the harness has to notice, or all its other verdicts mean nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+from tests.chaos.faults.base import TAMPERED_WORKER, Fault, Figure, Run, at_least
+from tests.chaos.rig import Scale, process_of
+
+
+class FenceOff(Fault):
+    name = "control-fence-off"
+    told = "control: a worker that stood still writes on, though others have its documents"
+    worker = TAMPERED_WORKER
+    is_control = True
+    rounds = 2
+
+    def environment(self, scale: Scale) -> dict[str, str]:
+        return {
+            "CHAOS_TAMPER": "no_fence,slow_embedder",
+            "CHAOS_EMBED_S": "2",  # The next worker is still at it when the zombie wakes up.
+            # Short ones: the zombie has to wake up just then, and not in half a minute.
+            "LEASE_S": "2",
+            "BEAT_S": "0.5",
+            "SWEEP_S": "0.5",
+        }
+
+    async def inject(self, run: Run) -> None:
+        for _ in range(self.rounds):
+            program, owner = await run.rig.busiest()
+            program.signal(signal.SIGSTOP)
+            stopped_at = time.time()
+            try:
+                await run.rig.until(lambda owner=owner, at=stopped_at: self._is_taken(run, owner, at), 60)
+            finally:
+                program.signal(signal.SIGCONT)
+
+    async def _is_taken(self, run: Run, owner: str, stopped_at: float) -> bool:
+        """Whether another worker has claimed something since, that this one held."""
+        return bool(
+            await run.rig.database.value(
+                """
+                SELECT count(*) FROM chaos.moves taken JOIN chaos.moves lost USING (document_id)
+                WHERE lost.was = 'PROCESSING' AND lost.was_owner = $1 AND lost.status = 'PENDING'
+                    AND lost.committed_at > to_timestamp($2) AND taken.seq > lost.seq
+                    AND taken.status = 'PROCESSING' AND taken.owner <> $1
+                """,
+                owner,
+                stopped_at,
+            )
+        )
+
+
+class ReconcilerOff(Fault):
+    name = "control-reconciler-off"
+    told = "control: a worker is killed and no worker sweeps"
+    worker = TAMPERED_WORKER
+    is_control = True
+
+    def patience_s(self, scale: Scale) -> float:
+        return 2 * scale.takeover_s - scale.leeway_s
+
+    def environment(self, scale: Scale) -> dict[str, str]:
+        return {"CHAOS_TAMPER": "no_reconciler,slow_embedder", "CHAOS_EMBED_S": "0.5"}
+
+    async def inject(self, run: Run) -> None:
+        await run.pause(5)
+        _, owner = await run.rig.busiest()
+        os.kill(process_of(owner), signal.SIGKILL)
+        run.note("killed", 1)
+
+    async def figures(self, run: Run) -> Sequence[Figure]:
+        return [at_least("workers killed", 1, len(run.notes["killed"]))]

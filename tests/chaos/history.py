@@ -1,0 +1,81 @@
+"""Figures out of the history: how long documents waited, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from tests.chaos.database import Database
+
+# Until somebody took it again, or it was final.
+TAKEN_OVER = """
+    SELECT next.waited_s FROM unnest($1::uuid[]) AS held (id) LEFT JOIN LATERAL (
+        SELECT extract(epoch FROM m.committed_at)::float - $2 AS waited_s FROM chaos.moves m
+        WHERE m.document_id = held.id AND m.committed_at > to_timestamp($2)
+            AND (m.status IN ('PROCESSING', 'COMPLETED', 'FAILED') OR m.status IS NULL)
+        ORDER BY m.seq LIMIT 1
+    ) next ON TRUE
+"""
+HELD = "SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_owner = $1"
+# From when it was accepted (or renewed, retried, released …) until it was claimed.
+WAITS = """
+    SELECT document_id, extract(epoch FROM committed_at)::float AS since,
+        extract(epoch FROM next_at - committed_at)::float AS waited_s
+    FROM (
+        SELECT document_id, committed_at, status, COALESCE(was, '-') AS was,
+            lead(committed_at) OVER (PARTITION BY document_id ORDER BY seq) AS next_at
+        FROM chaos.moves
+    ) moves WHERE status = 'PENDING' AND was <> 'PROCESSING'
+"""
+
+
+async def held_by(database: Database, owner: str) -> list[UUID]:
+    """What a worker process has in hand, as far as anything is committed."""
+    return [row["id"] for row in await database.rows(HELD, owner)]
+
+
+async def takeovers(database: Database, held: Sequence[UUID], since: float) -> list[float]:
+    """How long each of these documents waited for the next worker, or its end; inf: for ever."""
+    rows = await database.rows(TAKEN_OVER, held, since)
+    return [float("inf") if row["waited_s"] is None else row["waited_s"] for row in rows]
+
+
+async def last_move(database: Database) -> float:
+    """When the last one was."""
+    return float(await database.value("SELECT extract(epoch FROM max(committed_at))::float FROM chaos.moves"))
+
+
+async def longest_wait(database: Database, *, since: float = 0, until: float = float("inf")) -> float:
+    """The longest that a new document, or version, waited to be claimed; of those that began in a time."""
+    rows = await database.rows(f"SELECT since, waited_s FROM ({WAITS}) w")
+    waits = [row["waited_s"] for row in rows if since <= row["since"] <= until]
+    return max((float("inf") if wait is None else wait for wait in waits), default=0.0)
+
+
+async def waits_of(database: Database, ids: list[str]) -> list[float]:
+    """How long these documents waited for their first claim."""
+    rows = await database.rows(f"SELECT waited_s FROM ({WAITS}) w WHERE document_id = ANY($1::uuid[])", ids)
+    return [float("inf") if row["waited_s"] is None else row["waited_s"] for row in rows]
+
+
+async def waiting_at(database: Database, moment: float) -> list[float]:
+    """How much longer those documents waited that were PENDING and due at a moment."""
+    rows = await database.rows(f"SELECT since, waited_s FROM ({WAITS}) w")
+    ends = [
+        (row["since"], float("inf") if row["waited_s"] is None else row["since"] + row["waited_s"])
+        for row in rows
+    ]
+    return [end - moment for since, end in ends if since <= moment < end]
+
+
+async def owners_in_hand(database: Database) -> dict[str, int]:
+    """How many documents each worker process holds just now."""
+    rows = await database.rows(
+        "SELECT lease_owner, count(*) AS held FROM documents WHERE status = 'PROCESSING' GROUP BY 1"
+    )
+    return {row["lease_owner"]: row["held"] for row in rows}
+
+
+async def moves(database: Database) -> int:
+    """How many moves there were so far."""
+    return int(await database.value("SELECT COALESCE(max(seq), 0) FROM chaos.history"))
