@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,14 +52,12 @@ class Memory:
 
 
 def below(pid: int) -> Iterator[int]:
-    """All processes that this one has started, and they."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in map(int, children):
-        yield child
-        yield from below(child)
+    """All processes that this one has started, from whichever thread, and they."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from below(child)
 
 
 #: What stands in the command lines of the processes that are one of a kind.
@@ -170,18 +169,22 @@ async def statuses(url: str) -> Counter[str]:
             await asyncio.sleep(1)
 
 
-async def main(minutes: float, per_second: float) -> None:
+async def soak(url: str, count: int, per_second: float) -> None:
+    watch = Watch()
+    watching = asyncio.create_task(watch.run())
+    answers = await post_all(url, count, per_second)
+    found = await statuses(url)
+    watching.cancel()
+    watch.sample()
+    print(f"  answers: {dict(answers)}; documents: {dict(found)}")
+    print(watch.table())
+
+
+def main(minutes: float, per_second: float) -> None:
     count = round(minutes * 60 * per_second)
     print(f"{conditions()}; {count:,} requests at {per_second:g}/s, EMBEDDER={os.environ['EMBEDDER']}")
     with service(workers=2) as stack:
-        watch = Watch()
-        watching = asyncio.create_task(watch.run())
-        answers = await post_all(stack.options.url, count, per_second)
-        found = await statuses(stack.options.url)
-        watching.cancel()
-        watch.sample()
-        print(f"  answers: {dict(answers)}; documents: {dict(found)}")
-        print(watch.table())
+        asyncio.run(soak(stack.options.url, count, per_second))
 
 
 if __name__ == "__main__":
@@ -191,4 +194,4 @@ if __name__ == "__main__":
     parser.add_argument("--embedder", default="minilm")
     asked = parser.parse_args()
     os.environ["EMBEDDER"] = asked.embedder
-    asyncio.run(main(asked.minutes, asked.per_second))
+    main(asked.minutes, asked.per_second)
