@@ -67,12 +67,14 @@ def limits() -> dict[str, int]:
 
 
 @pytest.fixture
-async def app(settings: Settings, limits: dict[str, int], migrated: None) -> AsyncIterator[FastAPI]:
+async def app(
+    settings: Settings, limits: dict[str, int], migrated: None, tmp_path: Path
+) -> AsyncIterator[FastAPI]:
     # Imported only now: the queue, which comes with the API, reads REDIS_URL.
     from app.main import create_app
     from tests.support import emptied_database
 
-    app = create_app(settings.model_copy(update=limits))
+    app = create_app(settings.model_copy(update={"STORAGE_URL": f"file://{tmp_path}", **limits}))
     async with app.router.lifespan_context(app):
         await emptied_database()
         yield app
