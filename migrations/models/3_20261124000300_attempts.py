@@ -50,12 +50,16 @@ DROP INDEX documents_to_send;
 ALTER TABLE documents RENAME COLUMN send_at TO sent_at;
 UPDATE documents SET sent_at = 'epoch' WHERE status = 'PENDING';
 CREATE INDEX documents_to_send ON documents (sent_at, id) WHERE status = 'PENDING';
+
+-- Is there a row that names this file?
+CREATE INDEX documents_by_content_key ON documents (content_key) WHERE content_key IS NOT NULL;
 """
 
 
 async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
 DROP TABLE idempotency_keys, embedded_texts, attempts;
+DROP INDEX documents_by_content_key;
 DROP INDEX documents_to_send;
 ALTER TABLE documents RENAME COLUMN sent_at TO send_at;
 CREATE INDEX documents_to_send ON documents (send_at) WHERE status = 'PENDING';
