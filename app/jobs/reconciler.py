@@ -127,12 +127,17 @@ class Reconciler:
         sent, error = await asyncio.to_thread(self._send_all, document_ids)
         if sent:
             log.info("sent_again", documents=sent)
-        if error is not None:
+        if sent < len(document_ids):
             await backlog.put_back_unsent(document_ids[sent:])
+        if error is not None:
             raise error
 
     def _send_all(self, document_ids: list[UUID]) -> tuple[int, redis.RedisError | None]:
+        """How many were sent, and what stopped it; a slow queue gets no more than a sweep's time."""
+        enough_at = time.monotonic() + self._every_s
         for sent, document_id in enumerate(document_ids):
+            if sent and time.monotonic() > enough_at:
+                return sent, None
             try:
                 self._send(str(document_id))
             except redis.RedisError as error:

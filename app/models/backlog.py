@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from tortoise.transactions import in_transaction
-
 from app.errors import WorkerLost
 from app.models.attempt import ended
-from app.models.document import MAX_FAILURES, UNSENT, Document
+from app.models.document import MAX_FAILURES, UNSENT, WRITER, Document
 from app.models.document_status import NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
-from app.models.sql import fetch
+from app.models.sql import fetch, transaction
 from app.models.told_error import told
 
 #: When a message counts as lost: after so long; twice as long with each one that was added, up to the other.
@@ -83,11 +81,12 @@ async def end_silent_writers(*, silent_s: float) -> int:
     rows = await fetch(
         """
         SELECT pg_terminate_backend(a.pid)
-        FROM documents AS d JOIN pg_stat_activity AS a ON a.backend_xid = d.xmax
+        FROM documents AS d JOIN pg_stat_activity AS a ON a.application_name = $2 || d.id
         WHERE d.status = 'PROCESSING' AND d.lease_expires_at < now() AND a.wait_event = 'ClientRead'
-            AND a.query_start < now() - make_interval(secs => $1) AND a.pid <> pg_backend_pid()
+            AND a.query_start < now() - make_interval(secs => $1)
         """,
         silent_s,
+        WRITER,
     )
     return len(rows)
 
@@ -100,6 +99,8 @@ async def take_unsent(*, limit: int, emptied_at: datetime, late_too: bool) -> li
         emptied_at: Since when the queue has been what it is; messages from before are gone.
         late_too: Also those whose message should have been worked on by now.
     """
+    # A moment that is still to come says nothing: a clock was set back, or another server's is slower.
+    gone = f"CASE WHEN $2 > now() THEN {UNSENT} ELSE $2 END"
     rows = await fetch(
         f"""
         UPDATE documents SET sent_at = now(), sends = sends + 1
@@ -107,8 +108,8 @@ async def take_unsent(*, limit: int, emptied_at: datetime, late_too: bool) -> li
             SELECT id FROM documents
             WHERE status = 'PENDING' AND next_attempt_at <= now()
                 -- The first line is for the index, the rest says which of those.
-                AND sent_at <= CASE WHEN $3 THEN GREATEST($2, now() - interval '{LATE_AFTER_S} s') ELSE $2 END
-                AND (sent_at <= $2 OR $3 AND sent_at <= now() - make_interval(
+                AND sent_at <= GREATEST({gone}, CASE WHEN $3 THEN now() - interval '{LATE_AFTER_S} s' END)
+                AND (sent_at <= {gone} OR $3 AND sent_at <= now() - make_interval(
                     secs => LEAST({LATE_AFTER_S} * 2.0 ^ LEAST(sends - 1, 8), {LATE_AT_MOST_S})
                 ))
             ORDER BY sent_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -139,7 +140,7 @@ async def now() -> datetime:
 
 async def claim_due(*, owner: str, lease_s: float) -> Document | None:
     """Take in hand whichever document has waited longest for its message; None when none is due."""
-    async with in_transaction():
+    async with transaction():
         rows = await fetch(
             "SELECT id FROM documents WHERE status = 'PENDING' AND next_attempt_at <= now()"
             " ORDER BY sent_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"

@@ -20,7 +20,6 @@ from uuid import UUID
 import asyncpg
 from tortoise import Model, fields
 from tortoise.fields.db_defaults import Now
-from tortoise.transactions import in_transaction
 from uuid_utils.compat import uuid7
 
 from app.errors import Cancelled
@@ -40,13 +39,16 @@ from app.models.document_status import (
     Move,
     Stage,
 )
-from app.models.sql import fetch
+from app.models.sql import fetch, transaction
 from app.models.told_error import told
 
 __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", "Stage"]
 
 #: The first run and five retries.
 MAX_FAILURES = 6
+
+#: Begins the name of a connection that stores a document; its id follows.
+WRITER = "sluice stores "
 
 #: What an embedding service may ask a document to wait.
 LONGEST_WAIT_S = 3600
@@ -207,7 +209,8 @@ class Document(Model):
 
     async def _renew(self, new: NewDocument) -> Accepted | None:
         """Begin the next version; the chunks of this one answer searches until the new ones are there."""
-        async with in_transaction() as db:
+        async with transaction() as db:
+            await self._lock(self.id, db)
             renewed = await self._move(
                 RENEW,
                 self.id,
@@ -257,18 +260,29 @@ class Document(Model):
     ) -> set[tuple[UUID, int]]:
         """Renew the leases and write the progress of all that a process holds, in one statement.
 
+        A row that is locked just now, by its own commit for one, is passed over: a beat must not wait for one
+        document with the leases of all the others. Whoever has the lock decides what becomes of that one.
+
         Returns:
             `(id, attempt)` of those that it still holds; the work on the others must stop.
         """
         rows = await connection.fetch(
             """
-            UPDATE documents AS d
-            SET lease_expires_at = now() + make_interval(secs => $1), updated_at = now(), stage = h.stage,
-                progress_unit = h.unit, progress_done = h.done, progress_total = h.total
-            FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::int[])
-                AS h (id, attempt, stage, unit, done, total)
-            WHERE d.id = h.id AND d.attempt = h.attempt AND d.status = 'PROCESSING'
-            RETURNING d.id, d.attempt
+            WITH held AS (
+                SELECT * FROM unnest($2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::int[])
+                    AS h (id, attempt, stage, unit, done, total)
+            ), free AS (
+                SELECT d.id FROM documents AS d JOIN held USING (id, attempt)
+                WHERE d.status = 'PROCESSING' FOR UPDATE OF d SKIP LOCKED
+            ), renewed AS (
+                UPDATE documents AS d
+                SET lease_expires_at = now() + make_interval(secs => $1), updated_at = now(),
+                    stage = held.stage, progress_unit = held.unit, progress_done = held.done,
+                    progress_total = held.total
+                FROM held JOIN free USING (id) WHERE d.id = held.id
+            )
+            SELECT d.id, d.attempt FROM documents AS d JOIN held USING (id, attempt)
+            WHERE d.status = 'PROCESSING'
             """,
             lease_s,
             [document.id for document in held],
@@ -282,7 +296,9 @@ class Document(Model):
 
     async def complete(self, ingested: Ingested) -> bool:
         """Store the chunks and finish, in one transaction; False means that the lease was lost."""
-        async with in_transaction() as db:
+        async with transaction() as db:
+            # Until the commit, the connection says what it does: backlog.end_silent_writers looks for that.
+            await fetch("SELECT set_config('application_name', $1, TRUE)", f"{WRITER}{self.id}", db=db)
             # The row comes first: it is the lock that keeps other workers, and deletes, out until we commit.
             completed = await self._move(
                 COMPLETE,
@@ -402,13 +418,16 @@ class Document(Model):
     async def cancel(cls, document_id: UUID) -> bool:
         """Give up a document that is not final yet; its worker notices at its next beat."""
         error = Cancelled()
-        cancelled = await cls._move(
-            CANCEL,
-            document_id,
-            "error = $1::jsonb, processing_errors = concat_ws(E'\\n', processing_errors, $2::text)",
-            json.dumps(told(error, stage=None)),
-            f"{error.code}: {error}",
-        )
+        async with transaction() as db:
+            await cls._lock(document_id, db)
+            cancelled = await cls._move(
+                CANCEL,
+                document_id,
+                "error = $1::jsonb, processing_errors = concat_ws(E'\\n', processing_errors, $2::text)",
+                json.dumps(told(error, stage=None)),
+                f"{error.code}: {error}",
+                db=db,
+            )
         return cancelled is not None
 
     @classmethod
@@ -418,6 +437,15 @@ class Document(Model):
         return cls._init_from_db(**rows[0]) if rows else None
 
     # --- how it is done -------------------------------------------------------------------------------------
+
+    @staticmethod
+    async def _lock(document_id: UUID, db: Any) -> None:
+        """Wait until nobody else moves the document.
+
+        A statement that waits for a row sees it as it is then, but all else as it was before it began to
+        wait: not the attempt, for one, that a claim has written meanwhile, and that it is to end.
+        """
+        await fetch("SELECT FROM documents WHERE id = $1 FOR UPDATE", document_id, db=db)
 
     @property
     def is_final(self) -> bool:

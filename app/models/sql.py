@@ -1,12 +1,40 @@
-"""Statements of our own, where an ORM's words do not reach."""
+"""Statements and transactions of our own, where an ORM's do not reach."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tortoise import connections
+from tortoise.connection import get_connections
+from tortoise.transactions import in_transaction
 
 
 async def fetch(query: str, *values: object, db: Any = None) -> list[dict[str, Any]]:
     """Run a statement on `db`, else in the transaction that the caller is in, else by itself."""
     return await (db or connections.get("default")).execute_query_dict(query, list(values))  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[Any]:
+    """Tortoise's transaction, for all that the block asks of the database; nested, a savepoint.
+
+    When its BEGIN fails, as it does on a connection that the server has ended, Tortoise keeps the connection
+    and goes on taking it for the caller's transaction: every later statement of the task would fail too.
+    """
+    context: Any = in_transaction()
+    try:
+        db = await context.__aenter__()
+    except BaseException:
+        if hasattr(context, "token"):
+            get_connections().reset(context.token)
+            with suppress(Exception):
+                await context.client._parent._pool.release(context.client._connection)
+        raise
+    try:
+        yield db
+    except BaseException as error:
+        await context.__aexit__(type(error), error, error.__traceback__)
+        raise
+    await context.__aexit__(None, None, None)

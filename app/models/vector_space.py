@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tortoise import Model, fields
-from tortoise.transactions import in_transaction
 
 from app.errors import ModelMismatch
+from app.models.sql import transaction
 
 
 class VectorSpace(Model):
@@ -25,7 +25,7 @@ class VectorSpace(Model):
         Raises:
             ModelMismatch: It holds another model's.
         """
-        async with in_transaction() as db:
+        async with transaction() as db:
             # Several processes start at once: the first makes the row and the index, the others wait.
             inserted = await db.execute_query_dict(
                 "INSERT INTO vector_spaces (id, model, dimensions) VALUES (1, $1, $2)"

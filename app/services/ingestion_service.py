@@ -71,10 +71,11 @@ class IngestionService:
             yield self.store.path(document.content_key)
             return
         kept = await DocumentContent.get(document_id=document.id)
-        with tempfile.NamedTemporaryFile(prefix="sluice-") as file:
+        # Without a name: a worker that is killed leaves nothing of anybody's document behind.
+        with tempfile.TemporaryFile(buffering=0) as file:
             file.write(kept.content)
-            file.flush()
-            yield Path(file.name)
+            file.seek(0)
+            yield Path(f"/dev/fd/{file.fileno()}")
 
     async def _embed(self, document: Document, passages: list[Passage]) -> list[NewChunk]:
         chunks: list[NewChunk] = []

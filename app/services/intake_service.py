@@ -10,11 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from tortoise.transactions import in_transaction
-
 from app.errors import EmptyFile, IdempotencyKeyReused
 from app.models.document import Accepted, Document, DocumentStatus, NewDocument
 from app.models.idempotency_key import IdempotencyKey
+from app.models.sql import transaction
 from app.parsing.detection import HEAD_BYTES, detect
 from app.storage.content_store import ContentStore
 
@@ -89,7 +88,7 @@ async def _accept_once(new: NewDocument, key: str | None) -> Accepted:
     if key is None:
         return await Document.accept(new)
     fingerprint = _fingerprint(new)
-    async with in_transaction():  # Document and key are there together, or neither is.
+    async with transaction():  # Document and key are there together, or neither is.
         known = await IdempotencyKey.begin(key, fingerprint)
         if known is None:
             accepted = await Document.accept(new)

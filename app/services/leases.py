@@ -53,7 +53,6 @@ class Leases:
         self._renewed_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self.is_stopping = False
-        self._beating = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -70,10 +69,7 @@ class Leases:
 
     @asynccontextmanager
     async def held(self, document: Document) -> AsyncIterator[None]:
-        """Keep a claimed document's lease while the block runs.
-
-        `Document.complete` comes after the block: its transaction holds the row's lock, which keeps others
-        away better than a lease does, and which a beat would have to wait for.
+        """Keep a claimed document's lease while the block runs, its commit included.
 
         Raises:
             LeaseLost: Somebody else has the document; the block was cancelled.
@@ -101,9 +97,6 @@ class Leases:
             self._held.discard(held)
             if not self._held:
                 self._idle.set()
-        # What follows locks the row, and a beat under way would wait for that with everybody's leases.
-        async with self._beating:
-            pass
 
     async def drain(self, grace_s: float) -> None:
         """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
@@ -117,8 +110,7 @@ class Leases:
         while True:
             await asyncio.sleep(min(PROGRESS_S, self._beat_s / 4))
             try:
-                async with self._beating:
-                    await self._beat()
+                await self._beat()
             except Exception:  # Without the beats, everything in hand would be lost.
                 log.exception("beat_failed")
             self._stop_what_ran_out()

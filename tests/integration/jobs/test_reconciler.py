@@ -132,6 +132,18 @@ async def test_a_full_sweep_says_that_there_is_more(monkeypatch: pytest.MonkeyPa
     assert await Queue().reconciler().sweep() is False
 
 
+async def test_a_slow_queue_does_not_keep_a_sweep_from_the_next() -> None:
+    for number in range(5):
+        await accepted(number)
+    await run("UPDATE documents SET sent_at = 'epoch'")
+    queue = Queue()
+
+    await queue.reconciler(every_s=0).sweep()  # Any queue is too slow for that.
+
+    assert 1 <= len(queue.sent) < 5
+    assert len(await queue.swept()) == 5  # All that was ever sent: each once.
+
+
 async def test_while_the_queue_is_silent_due_documents_are_worked_on_without_messages() -> None:
     ids = [await accepted(number) for number in range(LANES * 2)]
     queue, done = Queue(), asyncio.Event()

@@ -153,3 +153,14 @@ async def test_documents_are_queued_again_by_their_ids_and_at_most_so_many() -> 
     assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=9) == 1
     assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=9) == 0
     assert await Document.filter(status="FAILED").count() == 2
+
+
+async def test_a_mark_from_the_future_says_nothing_about_what_was_lost() -> None:
+    document_id = await accepted()
+    to_come = await backlog.now() + timedelta(hours=1)
+
+    assert await unsent(to_come) == []
+    await sent_ago(20)
+    assert await backlog.take_unsent(limit=10, emptied_at=to_come, late_too=True) == [document_id]
+    await backlog.put_back_unsent([document_id])
+    assert await unsent(to_come) == [document_id]

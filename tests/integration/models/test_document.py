@@ -14,6 +14,7 @@ from app.core.config import Settings
 from app.core.database import connect, database
 from app.errors import EmbedderUnavailable, ModelMismatch, NoText, TransientError
 from app.models import backlog
+from app.models.attempt import Attempt
 from app.models.chunk import Chunk, NewChunk
 from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested, NewDocument
 from app.models.document_status import (
@@ -293,6 +294,60 @@ async def test_a_beat_renews_what_is_held_writes_progress_and_names_what_is_lost
     assert (now.stage, now.progress_done, now.progress_total) == ("embedding", 3, 9)
     assert now.lease_expires_at is not None
     assert (now.lease_expires_at - now.updated_at).total_seconds() == pytest.approx(300, abs=1)
+
+
+async def test_a_beat_does_not_wait_for_a_row_that_somebody_has_locked(settings: Settings) -> None:
+    free, locked = await claimed(), await claimed(await accepted(external_id="x"))
+    beats, other = await connect(settings), await connect(settings)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM documents WHERE id = $1 FOR UPDATE", locked.id)
+            ours = await Document.beat(beats, [free, locked], lease_s=300)
+    finally:
+        await beats.close()
+        await other.close()
+
+    assert ours == {(free.id, free.attempt), (locked.id, locked.attempt)}
+    renewed, passed_over = await Document.get(id=free.id), await Document.get(id=locked.id)
+    assert renewed.lease_expires_at != free.lease_expires_at
+    assert passed_over.lease_expires_at == locked.lease_expires_at
+
+
+@pytest.mark.parametrize("how", ["cancel", "update"])
+async def test_who_waits_for_a_claim_to_commit_ends_its_attempt_too(settings: Settings, how: str) -> None:
+    document_id = await accepted(external_id="it")
+    other = await connect(settings)
+    claim = other.transaction()
+    await claim.start()
+    await other.execute(
+        "UPDATE documents SET status = 'PROCESSING', stage = 'parsing', attempt = 1, lease_owner = 'w',"
+        " lease_expires_at = now() + interval '30 s' WHERE id = $1",
+        document_id,
+    )
+    await other.execute(
+        "INSERT INTO attempts (document_id, attempt, version, worker, started_at)"
+        " VALUES ($1, 1, 1, 'w', now())",
+        document_id,
+    )
+    steering = asyncio.create_task(
+        Document.cancel(document_id) if how == "cancel" else Document.accept(new(b"other", external_id="it"))
+    )
+    async with asyncio.timeout(20):
+        while not await is_waiting_for_a_lock():
+            assert not steering.done()
+        await claim.commit()
+        await steering
+    await other.close()
+
+    attempt = await Attempt.get(document_id=document_id)
+    assert attempt.outcome == ("cancelled" if how == "cancel" else "superseded")
+
+
+async def is_waiting_for_a_lock() -> bool:
+    rows = await connections.get("default").execute_query_dict(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted) AS found"
+    )
+    return bool(rows[0]["found"])
 
 
 async def test_removing_a_document_takes_its_chunks_and_content_and_stops_its_worker() -> None:

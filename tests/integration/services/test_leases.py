@@ -12,7 +12,8 @@ import pytest
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.errors import Interrupted, LeaseLost
-from app.models.document import Document, NewDocument
+from app.models.document import Document, Ingested, NewDocument, Stage
+from app.models.sql import transaction
 from app.services.leases import Leases
 from tests.support import emptied_database
 
@@ -136,6 +137,18 @@ async def test_a_beat_that_comes_as_the_work_ends_cancels_nothing(settings: Sett
         assert await working == "ended by itself"
         async with asyncio.timeout(5):
             await leases.drain(60)  # Nothing is in hand: it does not wait.
+
+
+async def test_a_document_that_waits_for_its_commit_keeps_its_lease(leases: Leases) -> None:
+    document = await claimed()
+    first = document.lease_expires_at
+    async with leases.held(document):
+        document.enter(Stage.STORING)
+        async with transaction():  # It has a connection, and no lock of the row yet.
+            now = await until(lambda row: row.lease_expires_at != first, document.id)
+        assert now.stage == "storing"
+        ingested = Ingested(media_type="text/plain", title=None, warnings=[], chunks=[])
+        assert await document.complete(ingested)
 
 
 async def test_without_the_database_for_a_whole_lease_the_work_stops(settings: Settings) -> None:
