@@ -64,7 +64,7 @@ class Client:
             for number, item in enumerate(items):
                 due = begun + over_s * number / len(items)
                 await asyncio.sleep(due - asyncio.get_running_loop().time())
-                group.create_task(self.post(item, pause_s=rng.uniform(0, 3)))
+                group.create_task(self.post(item, pause_s=rng.uniform(0, over_s / 15)))
 
     async def post(self, item: Item, *, pause_s: float = 0) -> None:
         """Post an item's versions, one after the other."""

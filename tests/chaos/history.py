@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -16,7 +17,10 @@ TAKEN_OVER = """
         ORDER BY m.seq LIMIT 1
     ) next ON TRUE
 """
-HELD = "SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_owner = $1"
+HELD = """
+    SELECT id, lease_owner FROM documents
+    WHERE status = 'PROCESSING' AND lease_owner = COALESCE($1, lease_owner) AND stage = COALESCE($2, stage)
+"""
 # From when it was accepted (or renewed, retried, released …) until it was claimed.
 WAITS = """
     SELECT document_id, extract(epoch FROM committed_at)::float AS since,
@@ -29,9 +33,9 @@ WAITS = """
 """
 
 
-async def held_by(database: Database, owner: str) -> list[UUID]:
-    """What a worker process has in hand, as far as anything is committed."""
-    return [row["id"] for row in await database.rows(HELD, owner)]
+async def held_by(database: Database, owner: str, stage: str | None = None) -> list[UUID]:
+    """What a worker process has in hand (in a stage), as far as anything is committed."""
+    return [row["id"] for row in await database.rows(HELD, owner, stage)]
 
 
 async def takeovers(database: Database, held: Sequence[UUID], since: float) -> list[float]:
@@ -68,12 +72,9 @@ async def waiting_at(database: Database, moment: float) -> list[float]:
     return [end - moment for since, end in ends if since <= moment < end]
 
 
-async def owners_in_hand(database: Database) -> dict[str, int]:
-    """How many documents each worker process holds just now."""
-    rows = await database.rows(
-        "SELECT lease_owner, count(*) AS held FROM documents WHERE status = 'PROCESSING' GROUP BY 1"
-    )
-    return {row["lease_owner"]: row["held"] for row in rows}
+async def owners_in_hand(database: Database, stage: str | None = None) -> Counter[str]:
+    """How many documents each worker process holds just now (in a stage)."""
+    return Counter(row["lease_owner"] for row in await database.rows(HELD, None, stage))
 
 
 async def moves(database: Database) -> int:

@@ -18,7 +18,7 @@ from app.embedded.process import spawn
 
 ROOT = Path(__file__).parents[2]
 RESTART_S = 0.5
-LOOK_S = 0.02
+LOOK_S = 0.05
 START_TIMEOUT_S = 60
 
 

@@ -43,7 +43,7 @@ def conditions(scale: Scale) -> str:
     """Under which the figures were measured."""
     return (
         f"{scale.documents} documents, some updated and some sent twice, over {scale.over_s:g} s;"
-        f" {scale.workers} workers of one process with 8 threads,"
+        f" {scale.workers} workers, each of one process with 8 threads,"
         f" EMBEDDER=hash, lease {scale.lease_s:g} s, beat {scale.beat_s:g} s, sweep {scale.sweep_s:g} s,"
         f" fsync {'on' if scale.fsync else 'off'}; {os.cpu_count()} cores, {platform.machine()},"
         f" Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start"

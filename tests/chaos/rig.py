@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
+import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 import redis.asyncio
@@ -59,9 +62,11 @@ class Servers:
     def __init__(self, folder: Path, *, fsync: bool) -> None:
         self.folder = folder
         # A move counts from its commit: a worker may stand still for a minute between the two.
-        settings = {"track_commit_timestamp": "on"} | ({} if fsync else {"fsync": "off"})
+        settings = {"track_commit_timestamp": "on", "max_connections": "300"}
+        settings |= {} if fsync else {"fsync": "off"}
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=settings)
         self.valkey = EmbeddedValkey(folder / "valkey")
+        self._queues = itertools.cycle(range(16))
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,6 +82,10 @@ class Servers:
     async def __aexit__(self, *_: object) -> None:
         self.valkey.stop()
         self.postgres.stop()
+
+    def fresh_queue(self) -> str:
+        """The URL of one that no running rig has."""
+        return self.valkey.url_for(next(self._queues))
 
     async def fresh_database(self, name: str) -> str:
         """The URL of a new one."""
@@ -105,6 +114,15 @@ class Servers:
             await connection.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A worker that stands still, and what it held at that moment."""
+
+    program: Program
+    held: Sequence[UUID]
+    since: float
+
+
 class Rig:
     """API and workers on a database, a queue and a storage folder of their own.
 
@@ -122,6 +140,7 @@ class Rig:
         api: str,
         worker: str,
         environment: Mapping[str, str],
+        workers: int,
         through: Callable[[str], str] | None = None,
     ) -> None:
         self.servers = servers
@@ -131,6 +150,7 @@ class Rig:
         self.port = free_port()
         self._modules = (api, worker)
         self._environment = dict(environment)
+        self._workers = workers
         self._through = through or (lambda url: url)
         self._opened = AsyncExitStack()
         self.programs: list[Program] = []
@@ -146,8 +166,9 @@ class Rig:
         self.database = await self._opened.enter_async_context(Database(url))
         # Faults close its connection, too.
         patient = Retry(ConstantBackoff(0.1), 50)
-        self.redis = redis.asyncio.Redis.from_url(self.servers.valkey.url, socket_timeout=5, retry=patient)
-        await self.redis.flushall()
+        self._redis_url = self.servers.fresh_queue()
+        self.redis = redis.asyncio.Redis.from_url(self._redis_url, socket_timeout=5, retry=patient)
+        await self.redis.flushdb()
         try:
             self._start_programs(self._through(url))
             await self._wait_until_ready()
@@ -171,7 +192,7 @@ class Rig:
         api, worker = self._modules
         environment = {
             "DATABASE_URL": database_url,
-            "REDIS_URL": self.servers.valkey.url,
+            "REDIS_URL": self._redis_url,
             "STORAGE_URL": f"file://{self.folder / 'content'}",
             "EMBEDDER": "hash",
             "LOG_FORMAT": "json",
@@ -190,7 +211,7 @@ class Rig:
             "5",
         ]
         work = ["dramatiq", worker, "--processes", "1", "--threads", "8"]
-        names = {"api": serve} | {f"worker{number}": work for number in range(self.scale.workers)}
+        names = {"api": serve} | {f"worker{number}": work for number in range(self._workers)}
         self.programs = [Program(name, command, environment, self.folder) for name, command in names.items()]
         for program in self.programs:
             program.start()
@@ -231,19 +252,34 @@ class Rig:
 
     # --- who does what ----------------------------------------------------------------------------------
 
-    async def busiest(self, among: list[Program] | None = None) -> tuple[Program, str]:
-        """The worker with the most documents in hand, and its process as leases name it."""
+    async def busiest(self, stage: str | None = None) -> tuple[Program, str]:
+        """The worker with the most documents in hand (in a stage), and its process as leases name it."""
 
         async def look() -> tuple[Program, str] | None:
-            held = await history.owners_in_hand(self.database)
-            for owner in sorted(held, key=held.__getitem__, reverse=True):
-                for program in self.workers if among is None else among:
+            for owner, _ in (await history.owners_in_hand(self.database, stage)).most_common():
+                for program in self.workers:
                     if process_of(owner) in program.members():
                         return program, owner
             return None
 
-        found: tuple[Program, str] = await self.until(look, 30, "no worker has anything in hand")
+        found: tuple[Program, str] = await self.until(look, 60, "no worker has anything in hand")
         return found
+
+    @asynccontextmanager
+    async def standing_still(
+        self, choose: Callable[[], Awaitable[tuple[Program, str]]], *, stage: str | None = None
+    ) -> AsyncIterator[Stopped]:
+        """A worker that has documents in hand stands still, with all its processes, while the block lasts."""
+        while True:
+            program, owner = await choose()
+            since = time.time()
+            program.signal(signal.SIGSTOP)
+            try:
+                if held := await history.held_by(self.database, owner, stage):
+                    yield Stopped(program, held, since)
+                    return
+            finally:
+                program.signal(signal.SIGCONT)
 
     def worker_events(self, *names: str) -> list[dict[str, Any]]:
         return [event for worker in self.workers for event in worker.events(*names)]

@@ -41,7 +41,7 @@ async def run_golden(servers: Servers, scale: Scale, items: Sequence[Item], say:
         AssertionError: Something is wrong without any fault.
     """
     begun = time.monotonic()
-    rig = Rig(servers, scale, name="golden", api=API, worker=WORKER, environment={})
+    rig = Rig(servers, scale, name="golden", api=API, worker=WORKER, environment={}, workers=scale.workers)
     async with rig, Client(rig.url) as client:
         await client.post_all(items, over_s=scale.over_s)
         await _wait_until_final(rig, client, patience_s=60)
@@ -80,6 +80,7 @@ async def run_fault(fault: Fault, servers: Servers, scale: Scale, golden: Golden
             api=fault.api,
             worker=fault.worker,
             environment=fault.environment(scale),
+            workers=max(scale.workers, fault.workers_needed),
             through=through,
         )
         await opened.enter_async_context(rig)

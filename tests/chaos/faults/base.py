@@ -74,6 +74,8 @@ class Fault:
     told: ClassVar[str]
     api: ClassVar[str] = API
     worker: ClassVar[str] = WORKER
+    #: How many it needs, whatever the scale.
+    workers_needed: ClassVar[int] = 1
     #: A control switches a mechanism off: the run has to find violations, or it would find none ever.
     is_control: ClassVar[bool] = False
 

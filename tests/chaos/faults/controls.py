@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Sequence
 
 from tests.chaos.faults.base import TAMPERED_WORKER, Fault, Figure, Run, at_least
-from tests.chaos.rig import Scale, process_of
+from tests.chaos.rig import Scale, Stopped, process_of
 
 
 class FenceOff(Fault):
     name = "control-fence-off"
     told = "control: a worker that stood still writes on, though others have its documents"
     worker = TAMPERED_WORKER
+    workers_needed = 2
     is_control = True
-    rounds = 2
+    rounds = 3
 
     def environment(self, scale: Scale) -> dict[str, str]:
         return {
@@ -30,26 +30,22 @@ class FenceOff(Fault):
 
     async def inject(self, run: Run) -> None:
         for _ in range(self.rounds):
-            program, owner = await run.rig.busiest()
-            program.signal(signal.SIGSTOP)
-            stopped_at = time.time()
-            try:
-                await run.rig.until(lambda owner=owner, at=stopped_at: self._is_taken(run, owner, at), 60)
-            finally:
-                program.signal(signal.SIGCONT)
+            # In this stage, the zombie needs nothing more to go on to its write.
+            worker = run.rig.standing_still(lambda: run.rig.busiest("embedding"), stage="embedding")
+            async with worker as stopped:
+                await run.rig.until(lambda stopped=stopped: self._is_taken(run, stopped), 60)
 
-    async def _is_taken(self, run: Run, owner: str, stopped_at: float) -> bool:
+    async def _is_taken(self, run: Run, stopped: Stopped) -> bool:
         """Whether another worker has claimed something since, that this one held."""
         return bool(
             await run.rig.database.value(
                 """
-                SELECT count(*) FROM chaos.moves taken JOIN chaos.moves lost USING (document_id)
-                WHERE lost.was = 'PROCESSING' AND lost.was_owner = $1 AND lost.status = 'PENDING'
-                    AND lost.committed_at > to_timestamp($2) AND taken.seq > lost.seq
-                    AND taken.status = 'PROCESSING' AND taken.owner <> $1
+                SELECT count(*) FROM chaos.moves
+                WHERE document_id = ANY($1::uuid[]) AND committed_at > to_timestamp($2)
+                    AND status = 'PROCESSING' AND was = 'PENDING'
                 """,
-                owner,
-                stopped_at,
+                stopped.held,
+                stopped.since,
             )
         )
 
@@ -61,7 +57,7 @@ class ReconcilerOff(Fault):
     is_control = True
 
     def patience_s(self, scale: Scale) -> float:
-        return 2 * scale.takeover_s - scale.leeway_s
+        return 2 * (scale.takeover_s - scale.leeway_s)
 
     def environment(self, scale: Scale) -> dict[str, str]:
         return {"CHAOS_TAMPER": "no_reconciler,slow_embedder", "CHAOS_EMBED_S": "0.5"}

@@ -38,9 +38,11 @@ class WorkerKilled(Fault):
         # No longer than new documents come: after that, it would be the same few that lose their worker.
         while not run.posted.is_set():
             _, owner = await run.rig.busiest()
-            self.killed.append((await history.held_by(run.rig.database, owner), time.time()))
-            os.kill(process_of(owner), signal.SIGKILL)
-            await run.pause(5)
+            now = time.time()  # Before the look: what is finished just then counts as made good.
+            if held := await history.held_by(run.rig.database, owner):
+                os.kill(process_of(owner), signal.SIGKILL)
+                self.killed.append((held, now))
+                await run.pause(5)
 
     async def figures(self, run: Run) -> Sequence[Figure]:
         waits = [wait for kill in self.killed for wait in await history.takeovers(run.rig.database, *kill)]
@@ -95,6 +97,7 @@ class WorkerStopped(Fault):
     name = "worker-stopped"
     told = "SIGSTOP to a worker with all its processes for 60 s, then SIGCONT"
     worker = TAMPERED_WORKER
+    workers_needed = 2
     stop_s = 60
     zombie_words = ("lease_lost", "document_abandoned")
 
@@ -103,21 +106,17 @@ class WorkerStopped(Fault):
 
     async def inject(self, run: Run) -> None:
         await run.pause(5)
-        program, owner = await self.victim(run)
-        program.signal(signal.SIGSTOP)
-        self.stopped = (await history.held_by(run.rig.database, owner), time.time())
-        try:
+        async with run.rig.standing_still(lambda: self.victim(run)) as stopped:
+            self.stopped = stopped
             await run.pause(self.stop_s)
-        finally:
-            program.signal(signal.SIGCONT)
-        self.program = program
 
     async def victim(self, run: Run) -> tuple[Program, str]:
         return await run.rig.busiest()
 
     async def figures(self, run: Run) -> Sequence[Figure]:
-        waits = await history.takeovers(run.rig.database, *self.stopped)
-        words = {event["document_id"] for event in self.program.events(*self.zombie_words)}
+        stopped = self.stopped
+        waits = await history.takeovers(run.rig.database, stopped.held, stopped.since)
+        words = {event["document_id"] for event in stopped.program.events(*self.zombie_words)}
         return [
             at_least("documents held by the stopped worker", 1, len(waits)),
             at_most("takeover", run.scale.takeover_s, max(waits, default=0)),
