@@ -136,7 +136,7 @@ class ContentMissing(TransientError):
     hint = "Check that every process sees the folder of STORAGE_URL; if the file is gone, send it again."
 
     def __init__(self, content_key: str) -> None:
-        super().__init__("The content of the document is not in the storage.")
+        super().__init__("The content of the document is not in the storage, or not whole.")
         self.content_key = content_key
 
 

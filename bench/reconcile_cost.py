@@ -81,6 +81,7 @@ class Bench:
             mark=self.broker.mark,
             work_on_next=nothing_is_due,
             every_s=5,
+            backoff_s=10,
         )
 
     async def idle(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -135,6 +135,16 @@ class _ForgivingConsumer(_RedisConsumer):
             super().nack(message)  # type: ignore[no-untyped-call]
         except (ConnectionClosed, redis.RedisError) as error:
             log.warning("message_not_acknowledged", error=str(error))
+
+    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
+        """Give back what this process has not begun; else it comes back when the process is gone.
+
+        Dramatiq calls this when a fetch has failed, and an error here would end its thread for good.
+        """
+        try:
+            super().requeue(messages)  # type: ignore[no-untyped-call]
+        except (ConnectionClosed, redis.RedisError) as error:
+            log.warning("messages_not_requeued", error=str(error))
 
 
 class RowRetries(Retries):

@@ -114,7 +114,9 @@ class _StatelessConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
-def tortoise_config(settings: Settings, *, command_timeout_s: float | None = None) -> dict[str, Any]:
+def tortoise_config(
+    settings: Settings, *, command_timeout_s: float | None = None, lock_timeout_s: float = 0
+) -> dict[str, Any]:
     """What Tortoise and aerich want to know, with our pool and the codecs for vectors.
 
     Without a timeout, as aerich needs it: a migration of a large table takes as long as it takes.
@@ -131,6 +133,7 @@ def tortoise_config(settings: Settings, *, command_timeout_s: float | None = Non
             # A process that is stopped or cut off inside a transaction keeps rows locked: for so long at the
             # most, unless it is copying just then (backlog.end_silent_writers).
             "idle_in_transaction_session_timeout": f"{SILENT_AT_MOST_S}s",
+            "lock_timeout": f"{lock_timeout_s:g}s",
             # A filtered search goes on scanning until it has its k rows (pgvector, "Iterative Index Scans").
             "hnsw.iterative_scan": "strict_order",
         },
@@ -164,8 +167,12 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[None]:
+async def database(settings: Settings, *, lock_timeout_s: float = 0) -> AsyncIterator[None]:
     """Tortoise, open and checked, for as long as the block lasts; on the event loop that runs it.
+
+    Args:
+        settings: Where it is.
+        lock_timeout_s: How long a statement waits for somebody else's lock; 0 is as long as for anything.
 
     Raises:
         StartupError: The server cannot be reached or refuses us.
@@ -173,7 +180,7 @@ async def database(settings: Settings) -> AsyncIterator[None]:
     """
     # Tortoise keeps its state in a context variable; without the global fallback, tasks that were not
     # started from this very context (Dramatiq's actors, requests) would find no database.
-    config = tortoise_config(settings, command_timeout_s=COMMAND_TIMEOUT_S)
+    config = tortoise_config(settings, command_timeout_s=COMMAND_TIMEOUT_S, lock_timeout_s=lock_timeout_s)
     await Tortoise.init(config=config, _enable_global_fallback=True)
     try:
         await _check_schema()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from uuid import UUID
 
@@ -37,6 +37,7 @@ class Reconciler:
         mark: Marks the queue with the present moment, until somebody empties it.
         work_on_next: Takes the next due document in hand, to its end; False when there is none.
         every_s: Seconds from one sweep to the next.
+        backoff_s: What the waits after a worker's death are reckoned by.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Reconciler:
         mark: Callable[[datetime], datetime],
         work_on_next: Callable[[], Awaitable[bool]],
         every_s: float,
+        backoff_s: float,
     ) -> None:
         self._send = send
         self._look = look
         self._mark = mark
         self._work_on_next = work_on_next
         self._every_s = every_s
+        self._backoff_s = backoff_s
         self._sweeps: asyncio.Task[None] | None = None
         self._lanes: set[asyncio.Task[None]] = set()
         self._silent_since: float | None = None
@@ -77,10 +80,13 @@ class Reconciler:
 
     async def _run(self) -> None:
         while True:
+            began_at = time.monotonic()
             has_more = await self._try_to_sweep()
             if self._is_silent:
                 self._bridge()
-            await asyncio.sleep(0 if has_more else self._every_s)
+            # So often, however long a sweep takes: takeovers are promised by it.
+            pause_s = began_at + self._every_s - time.monotonic()
+            await asyncio.sleep(0 if has_more else max(pause_s, 0))
 
     async def _try_to_sweep(self) -> bool:
         """A failed sweep is told, and made good by the next."""
@@ -107,7 +113,7 @@ class Reconciler:
         """
         if ended := await backlog.end_silent_writers(silent_s=SILENT_AT_MOST_S):
             log.warning("silent_writers_ended", connections=ended)
-        reaped = await backlog.reap(limit=BATCH)
+        reaped = await backlog.reap(limit=BATCH, backoff_s=self._backoff_s)
         for document_id in reaped:
             log.warning("lease_expired", document_id=str(document_id))
         state = await asyncio.to_thread(self._look)
@@ -116,6 +122,10 @@ class Reconciler:
         # only make it longer.
         unsent = await backlog.take_unsent(limit=BATCH, emptied_at=emptied_at, late_too=state.waiting < BATCH)
         await self._send_again(unsent)
+        if state.waiting >= BATCH and len(self._lanes) < LANES:
+            # But each sweep takes the one that has waited longest, whose message may have been lost long ago:
+            # so every document has its turn, however long the queue stays long.
+            self._open_lane(self._work_on_oldest())
         return BATCH in {len(reaped), len(unsent)}
 
     async def _note_emptied(self) -> datetime:
@@ -153,14 +163,23 @@ class Reconciler:
 
     def _bridge(self) -> None:
         for _ in range(LANES - len(self._lanes)):
-            lane = asyncio.create_task(self._work_without_messages())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._open_lane(self._work_without_messages())
+
+    def _open_lane(self, work: Coroutine[None, None, None]) -> None:
+        lane = asyncio.create_task(self._told(work))
+        self._lanes.add(lane)
+        lane.add_done_callback(self._lanes.discard)
 
     async def _work_without_messages(self) -> None:
+        while self._is_silent and await self._work_on_next():
+            pass
+
+    async def _work_on_oldest(self) -> None:
+        await self._work_on_next()
+
+    async def _told(self, work: Coroutine[None, None, None]) -> None:
         try:
-            while self._is_silent and await self._work_on_next():
-                pass
+            await work
         except BROKEN as error:
             log.warning("database_unreachable", error=str(error))
         except Exception:

@@ -80,8 +80,12 @@ class WorkerLifecycle(Middleware):
     def _give_up(reason: str) -> NoReturn:
         # Dramatiq swallows any other exception of a boot hook and goes on with a worker that can do nothing.
         # Its master waits 30 s for one that ends in another way, and a thread left running would keep us.
-        _loop().stop()  # type: ignore[no-untyped-call]
-        sys.exit(last_words("worker", reason))
+        code = last_words("worker", reason)
+        loop = get_event_loop_thread()
+        if loop is None:
+            os._exit(code)  # It did not start in time, on a starved machine, and may be about to.
+        loop.stop()  # type: ignore[no-untyped-call]
+        sys.exit(code)
 
     async def _open(self) -> None:
         global _resources  # noqa: PLW0603 - one worker per process, and actors have no other way to it.

@@ -35,11 +35,13 @@ class FailedFilter:
     failed_before: datetime | None = None
 
 
-async def reap(*, limit: int) -> list[UUID]:
-    """Take back documents whose worker died: due at once, or FAILED when the failures are used up.
+async def reap(*, limit: int, backoff_s: float) -> list[UUID]:
+    """Take back documents whose worker died, or end them FAILED when the failures are used up.
 
     A death counts as a failure, so that a file that kills its worker ends FAILED instead of killing the next
-    one for ever.
+    one for ever. After the first one a document is due at once. Later, what died together comes back at
+    different times, at random within `backoff_s * 2**failures`: what was merely beside such a file shall not
+    be beside it six times.
     """
     lost = told(WorkerLost(), stage=None)
     exhausted = f"failures + 1 >= {MAX_FAILURES}"
@@ -50,11 +52,14 @@ async def reap(*, limit: int) -> list[UUID]:
             UPDATE documents SET
                 status = CASE WHEN {exhausted} THEN 'FAILED' ELSE 'PENDING' END,
                 error = CASE WHEN {exhausted} THEN {staged.format("")} END,
-                stage = CASE WHEN {exhausted} THEN NULL ELSE 'queued' END,
+                stage = CASE WHEN {exhausted} THEN NULL WHEN failures = 0 THEN 'queued' ELSE 'retry_wait' END,
                 processing_errors = concat_ws(
                     E'\\n', processing_errors, format('attempt %s, %s: %s', attempt, stage, $2::text)
                 ),
-                failures = failures + 1, next_attempt_at = now(), sent_at = {UNSENT}, sends = 0,
+                failures = failures + 1, sent_at = {UNSENT}, sends = 0,
+                next_attempt_at = now() + make_interval(
+                    secs => CASE WHEN failures = 0 THEN 0 ELSE random() * $4 * 2.0 ^ failures END
+                ),
                 updated_at = now(), {NO_LEASE}
             WHERE id IN (
                 SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
@@ -67,6 +72,7 @@ async def reap(*, limit: int) -> list[UUID]:
         json.dumps(lost),
         f"{lost['code']}: {lost['message']}",
         limit,
+        backoff_s,
     )
     return [row["id"] for row in rows]
 

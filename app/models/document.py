@@ -248,7 +248,8 @@ class Document(Model):
         return await cls._move(
             CLAIM,
             document_id,
-            "lease_owner = $1, lease_expires_at = now() + make_interval(secs => $2)",
+            # Not now(), which is when a wait for the row began.
+            "lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval(secs => $2)",
             owner,
             lease_s,
             guard="next_attempt_at <= now()",
@@ -273,16 +274,16 @@ class Document(Model):
                     AS h (id, attempt, stage, unit, done, total)
             ), free AS (
                 SELECT d.id FROM documents AS d JOIN held USING (id, attempt)
-                WHERE d.status = 'PROCESSING' FOR UPDATE OF d SKIP LOCKED
+                WHERE d.status = 'PROCESSING' FOR NO KEY UPDATE OF d SKIP LOCKED
             ), renewed AS (
                 UPDATE documents AS d
-                SET lease_expires_at = now() + make_interval(secs => $1), updated_at = now(),
+                SET lease_expires_at = clock_timestamp() + make_interval(secs => $1), updated_at = now(),
                     stage = held.stage, progress_unit = held.unit, progress_done = held.done,
                     progress_total = held.total
                 FROM held JOIN free USING (id) WHERE d.id = held.id
             )
             SELECT d.id, d.attempt FROM documents AS d JOIN held USING (id, attempt)
-            WHERE d.status = 'PROCESSING'
+            WHERE d.status IN ('PROCESSING', 'COMPLETED') -- COMPLETED under this attempt: by us, just now.
             """,
             lease_s,
             [document.id for document in held],

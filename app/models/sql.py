@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -35,6 +36,11 @@ async def transaction() -> AsyncIterator[Any]:
     try:
         yield db
     except BaseException as error:
-        await context.__aexit__(type(error), error, error.__traceback__)
+        try:
+            await context.__aexit__(type(error), error, error.__traceback__)
+        except Exception as broken:
+            if isinstance(error, asyncio.CancelledError):
+                raise error from broken  # Who was told to stop stops, whatever the connection says.
+            raise
         raise
     await context.__aexit__(None, None, None)

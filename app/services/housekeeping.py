@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 
 import structlog
 
 from app.core.database import BROKEN
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
-from app.services.orphans import remove_orphans
+from app.services.orphans import adopt, remove_orphans
 from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
@@ -22,19 +23,27 @@ BATCH = 1000
 
 async def keep_house(store: ContentStore) -> None:
     """Clean up every ten minutes or so, until cancelled."""
+    # Before anything is stored, if this is the first start: an empty storage is beyond doubt ours.
+    await _try(adopt(store))
     while True:
         # Not at once, and not all workers together: there are better things to do after a start.
         await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
-        try:
-            await clean(store)
-        except BROKEN as error:
-            log.warning("database_unreachable", error=str(error) or type(error).__name__)
-        except Exception:
-            log.exception("cleaning_failed")
+        await _try(clean(store))
+
+
+async def _try(work: Coroutine[None, None, None]) -> None:
+    """What fails is told, and done again next time."""
+    try:
+        await work
+    except BROKEN as error:
+        log.warning("database_unreachable", error=str(error) or type(error).__name__)
+    except Exception:
+        log.exception("cleaning_failed")
 
 
 async def clean(store: ContentStore) -> None:
     """Everything that is old enough, batch by batch."""
+    await adopt(store)
     while await IdempotencyKey.remove_old(older_than_s=DAY_S, limit=BATCH) == BATCH:
         pass
     while await EmbeddedText.remove_stale(older_than_s=DAY_S, limit=BATCH) == BATCH:

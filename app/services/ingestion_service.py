@@ -16,6 +16,7 @@ from app.chunking.chunker import Chunker
 from app.chunking.passage import Passage
 from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
+from app.errors import ContentMissing
 from app.models.chunk import Chunk, NewChunk
 from app.models.document import Document, Ingested, Stage
 from app.models.document_content import DocumentContent
@@ -68,13 +69,16 @@ class IngestionService:
     @asynccontextmanager
     async def _content_of(self, document: Document) -> AsyncIterator[Path]:
         if document.content_key is not None:
-            yield self.store.path(document.content_key)
+            path = self.store.path(document.content_key)
+            if path.stat().st_size != document.size_bytes:
+                raise ContentMissing(document.content_key)  # Cut off, by a disk or a copy that went wrong.
+            yield path
             return
         kept = await DocumentContent.get(document_id=document.id)
         # Without a name: a worker that is killed leaves nothing of anybody's document behind.
-        with tempfile.TemporaryFile(buffering=0) as file:
+        with tempfile.TemporaryFile() as file:
             file.write(kept.content)
-            file.seek(0)
+            file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
             yield Path(f"/dev/fd/{file.fileno()}")
 
     async def _embed(self, document: Document, passages: list[Passage]) -> list[NewChunk]:

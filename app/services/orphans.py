@@ -10,6 +10,7 @@ import structlog
 from tortoise import connections
 
 from app.models.document import Document
+from app.models.sql import fetch
 from app.storage.content_store import PARTIAL, ContentStore
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,24 @@ OLD_S = 3600.0
 BATCH = 200
 
 
+async def adopt(store: ContentStore) -> None:
+    """Note in the storage that its files are this database's, if that is beyond doubt."""
+    if await asyncio.to_thread(lambda: store.owner) is None and await _is_ours(store):
+        await asyncio.to_thread(store.mark, await _installation())
+
+
+async def _is_ours(store: ContentStore) -> bool:
+    if await asyncio.to_thread(lambda: store.is_empty):
+        return True
+    names = await asyncio.to_thread(lambda: list(islice(store.old_files(older_than_s=0), BATCH)))
+    return len(await _unnamed(names)) < len(names)
+
+
+async def _installation() -> str:
+    rows = await fetch("SELECT id FROM installations")
+    return str(rows[0]["id"]) if rows else ""
+
+
 async def remove_orphans(store: ContentStore, *, older_than_s: float = OLD_S) -> int:
     """Remove files that no row names, nor will ever name; the number of them.
 
@@ -29,8 +48,14 @@ async def remove_orphans(store: ContentStore, *, older_than_s: float = OLD_S) ->
     transaction runs that could still bring its row (one that waits for a lock, or for a synchronous standby,
     outlives its client), and no row is there. Its age only spares us looking at those of this hour.
 
+    In a storage of another database, none is: after a change of the model, for one, which takes an empty
+    database, or while a backup is being restored.
+
     As many processes as want to may call this at once. The files are looked through in a thread, in batches.
     """
+    if await asyncio.to_thread(lambda: store.owner) != await _installation():
+        log.warning("storage_of_another_database")
+        return 0
     removed = 0
     names = store.old_files(older_than_s=older_than_s)
     while batch := await asyncio.to_thread(lambda: list(islice(names, BATCH))):

@@ -18,6 +18,10 @@ from app.services.leases import Leases
 from app.services.search_service import SearchService
 from app.storage.content_store import ContentStore
 
+#: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
+#: again, before such requests have all connections of the process, and nobody else gets one.
+API_LOCK_TIMEOUT_S = 5
+
 
 @dataclass(frozen=True, slots=True)
 class APIResources:
@@ -48,7 +52,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
     Raises:
         StartupError: Something is missing or wrong; the sentence says what to do.
     """
-    async with database(settings), _embedder(settings) as embedder:
+    async with database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S), _embedder(settings) as embedder:
         store = ContentStore(settings.STORAGE_URL)
         yield APIResources(
             settings=settings,

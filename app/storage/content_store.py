@@ -28,6 +28,9 @@ KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}")
 #: What the name of a file ends in until all of it is there.
 PARTIAL = ".partial"
 
+#: The file that says whose the others are.
+MARK = ".installation"
+
 #: Big enough to be fast, small enough for many uploads at once.
 COPY_BYTES = 1024 * 1024
 
@@ -131,6 +134,28 @@ class ContentStore:
             self._path(key).unlink(missing_ok=True)
         except OSError as error:
             log.warning("content_not_deleted", content_key=key, error=str(error))
+
+    @property
+    def owner(self) -> str | None:
+        """Whose files these are, as `mark` wrote it down; None while nobody has."""
+        try:
+            return self._mark_path.read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def mark(self, owner: str) -> None:
+        """Write down whose files these are; whoever was first stays."""
+        with suppress(FileExistsError), self._mark_path.open("x") as file:
+            file.write(owner)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has ever been stored here."""
+        return not any(self.root.glob("[0-9a-f][0-9a-f]"))
+
+    @property
+    def _mark_path(self) -> Path:
+        return self.root / MARK
 
     def old_files(self, *, older_than_s: float) -> Iterator[str]:
         """The names (a key, or that of an unfinished file) of what was last written so long ago."""

@@ -51,6 +51,12 @@ ALTER TABLE documents RENAME COLUMN send_at TO sent_at;
 UPDATE documents SET sent_at = 'epoch' WHERE status = 'PENDING';
 CREATE INDEX documents_to_send ON documents (sent_at, id) WHERE status = 'PENDING';
 
+CREATE INDEX documents_failed ON documents (updated_at) WHERE status = 'FAILED';
+
+-- Whose files lie in a storage: it bears this id (app/services/orphans.py).
+CREATE TABLE installations (id UUID PRIMARY KEY DEFAULT gen_random_uuid());
+INSERT INTO installations DEFAULT VALUES;
+
 -- Is there a row that names this file?
 CREATE INDEX documents_by_content_key ON documents (content_key) WHERE content_key IS NOT NULL;
 """
@@ -58,7 +64,8 @@ CREATE INDEX documents_by_content_key ON documents (content_key) WHERE content_k
 
 async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
-DROP TABLE idempotency_keys, embedded_texts, attempts;
+DROP TABLE installations, idempotency_keys, embedded_texts, attempts;
+DROP INDEX documents_failed;
 DROP INDEX documents_by_content_key;
 DROP INDEX documents_to_send;
 ALTER TABLE documents RENAME COLUMN sent_at TO send_at;

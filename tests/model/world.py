@@ -198,7 +198,7 @@ class World:
         )
 
     async def sweep(self, *, is_sent: bool) -> None:
-        await backlog.reap(limit=3)
+        await backlog.reap(limit=3, backoff_s=0)
         taken = await backlog.take_unsent(limit=5, emptied_at=self._emptied_at, late_too=True)
         if is_sent:
             self.messages += taken

@@ -61,6 +61,7 @@ class Queue:
             mark=self.mark,
             work_on_next=work_on_next or nothing_is_due,  # type: ignore[arg-type]
             every_s=every_s,
+            backoff_s=0,
         )
 
     async def swept(self) -> list[str]:

@@ -46,7 +46,7 @@ async def claimed(document_id: UUID | None = None) -> Document:
 
 async def reap(_: Document) -> object:
     await connections.get("default").execute_query("UPDATE documents SET lease_expires_at = now()")
-    return await backlog.reap(limit=10)
+    return await backlog.reap(limit=10, backoff_s=0)
 
 
 ENDINGS: dict[str, tuple[Callable[[Document], Awaitable[object]], str | None]] = {

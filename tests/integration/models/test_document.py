@@ -121,17 +121,17 @@ async def test_a_move_happens_from_its_own_statuses_and_from_no_other(
 @pytest.mark.parametrize("status", list(DocumentStatus))
 async def test_reaping_takes_only_what_is_processed_under_a_dead_lease(status: DocumentStatus) -> None:
     document = await document_in(status)
-    assert await backlog.reap(limit=10) == []
+    assert await backlog.reap(limit=10, backoff_s=0) == []
     await expire_leases()
 
-    assert await backlog.reap(limit=10) == ([document.id] if status == PROCESSING else [])
+    assert await backlog.reap(limit=10, backoff_s=0) == ([document.id] if status == PROCESSING else [])
 
 
 @pytest.mark.parametrize("name", ["complete", "release", "hand_back", "fail"])
 async def test_whoever_lost_the_lease_writes_nothing(name: str) -> None:
     zombie = await claimed()
     await expire_leases()
-    await backlog.reap(limit=10)
+    await backlog.reap(limit=10, backoff_s=0)
     owner = await claimed(zombie.id, owner="b")
     assert owner.attempt == zombie.attempt + 1
 
@@ -267,7 +267,7 @@ async def test_a_file_that_kills_its_worker_ends_failed() -> None:
     for _ in range(MAX_FAILURES):
         await claimed(document_id)
         await expire_leases()
-        assert await backlog.reap(limit=10) == [document_id]
+        assert await backlog.reap(limit=10, backoff_s=0) == [document_id]
 
     failed = await Document.get(id=document_id)
     assert failed.error is not None

@@ -95,7 +95,7 @@ async def test_the_lock_of_a_worker_that_was_stopped_while_it_copies_is_let_go(
     async with asyncio.timeout(15):
         while not await backlog.end_silent_writers(silent_s=0):
             # Its lease has not run out yet, or the server does not wait for it yet.
-            assert await backlog.reap(limit=10) == []
+            assert await backlog.reap(limit=10, backoff_s=0) == []
             assert not worker.completing.done()
         assert await Document.cancel(document.id)
 

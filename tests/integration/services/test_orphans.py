@@ -19,8 +19,8 @@ from app.core.config import Settings
 from app.core.database import connect, database
 from app.models.document import Accepted, Document, NewDocument
 from app.services.intake_service import IntakeService, Offer
-from app.services.orphans import BATCH, remove_orphans
-from app.storage.content_store import ContentStore
+from app.services.orphans import BATCH, adopt, remove_orphans
+from app.storage.content_store import MARK, ContentStore
 from bench.endless_upload import FORM_HEAD
 from tests.processes import api_process, eventually
 from tests.support import emptied_database
@@ -43,8 +43,10 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ContentStore:
-    return ContentStore(f"file://{tmp_path}")
+async def store(tmp_path: Path) -> ContentStore:
+    store = ContentStore(f"file://{tmp_path}")
+    await adopt(store)
+    return store
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def intake(store: ContentStore) -> IntakeService:
 
 
 def files(store: ContentStore) -> list[Path]:
-    return sorted(path for path in store.root.rglob("*") if path.is_file())
+    return sorted(path for path in store.root.rglob("*") if path.is_file() and path.name != MARK)
 
 
 def age(path: Path, hours: float = 2) -> Path:
@@ -228,3 +230,31 @@ async def test_a_killed_accept_leaves_a_file_that_the_next_sweep_removes(
 
     assert await remove_orphans(store) == 1
     assert files(store) == []
+
+
+async def test_nothing_is_removed_from_the_storage_of_another_database(
+    store: ContentStore, settings: Settings
+) -> None:
+    left = age(store.path(store.save(io.BytesIO(b"of another database")).key))
+    (store.root / MARK).write_text("0199c0de-7a11-7c4e-8a55-0242ac120002")
+
+    assert await remove_orphans(store) == 0
+    assert left.exists()
+
+
+async def test_a_storage_with_files_is_adopted_only_when_a_row_names_one_of_them(
+    tmp_path: Path,
+) -> None:
+    foreign = ContentStore(f"file://{tmp_path / 'foreign'}")
+    foreign.save(io.BytesIO(b"somebody's"))
+    await adopt(foreign)
+    assert foreign.owner is None
+    assert await remove_orphans(foreign, older_than_s=0) == 0
+
+    ours = ContentStore(f"file://{tmp_path / 'ours'}")
+    intake = IntakeService(store=ours, inline_content_bytes=10)
+    await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
+    ours.save(io.BytesIO(b"left behind"))
+    await adopt(ours)
+
+    assert await remove_orphans(ours, older_than_s=0) == 1
