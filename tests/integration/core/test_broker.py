@@ -172,8 +172,10 @@ def test_a_worker_does_not_wait_for_an_acknowledgement_that_nobody_takes(broker:
     broker.client = redis.Redis(port=1)
     broker.scripts["dispatch"].registered_client = broker.client
 
+    # The last is what Dramatiq does when a fetch has failed; an error there would end its thread for good.
     consumer.ack(message)
     consumer.nack(message)
+    consumer.requeue([message])
 
 
 def test_a_retry_comes_when_the_row_is_due(broker: Broker, worker: dramatiq.Worker) -> None:

@@ -95,6 +95,21 @@ async def test_what_is_late_is_sent_again_but_not_into_a_long_queue() -> None:
     assert await Queue(length=BATCH - 1).swept() == [str(document_id)]
 
 
+async def test_while_the_queue_is_long_each_sweep_works_on_the_document_that_waited_longest() -> None:
+    calls = 0
+
+    async def work_on_next() -> bool:
+        nonlocal calls
+        calls += 1
+        return True
+
+    for length, expected in ((BATCH - 1, 0), (BATCH, 1)):
+        sweeping = Queue(length=length).reconciler(work_on_next)
+        await sweeping.sweep()
+        await sweeping.close()
+        assert calls == expected
+
+
 async def test_a_dead_workers_document_is_sent_however_long_the_queue_is() -> None:
     document_id = await accepted(1)
     await Document.claim(document_id, owner="dead", lease_s=1)

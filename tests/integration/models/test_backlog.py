@@ -164,3 +164,20 @@ async def test_a_mark_from_the_future_says_nothing_about_what_was_lost() -> None
     assert await backlog.take_unsent(limit=10, emptied_at=to_come, late_too=True) == [document_id]
     await backlog.put_back_unsent([document_id])
     assert await unsent(to_come) == [document_id]
+
+
+async def test_what_died_together_comes_back_at_once_the_first_time_and_apart_from_then_on() -> None:
+    ids = [await accepted(number) for number in range(8)]
+    for deaths in (1, 2):
+        for document_id in ids:
+            assert await Document.claim(document_id, owner="dead", lease_s=0)
+        await backlog.reap(limit=10, backoff_s=10)
+        waiting = await Document.all()
+        waits = {(row.next_attempt_at - row.updated_at).total_seconds() for row in waiting}
+        assert all(row.failures == deaths for row in waiting)
+        if deaths == 1:
+            assert waits == {0}
+        else:
+            assert len(waits) == 8
+            assert all(0 <= wait <= 20 for wait in waits)
+            assert {row.stage for row in waiting} == {"retry_wait"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 import numpy as np
@@ -14,7 +18,7 @@ from app.core.config import Settings
 from app.core.database import database
 from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import TextKind
-from app.errors import EmbedderUnavailable
+from app.errors import ContentMissing, EmbedderUnavailable
 from app.models.chunk import Chunk
 from app.models.document import Document, NewDocument
 from app.models.embedded_text import EmbeddedText
@@ -156,3 +160,28 @@ async def test_what_was_kept_for_a_document_that_was_given_up_is_dropped_in_time
 
     assert await EmbeddedText.remove_stale(older_than_s=3600, limit=10) == 0
     assert await EmbeddedText.remove_stale(older_than_s=0, limit=10) == 1
+
+
+async def test_a_content_that_a_full_disk_cut_off_is_no_document(service: IngestionService) -> None:
+    document = await claimed(await accepted(PARAGRAPHS))
+
+    with (
+        patch("tempfile.TemporaryFile", lambda: Path("/dev/full").open("wb+")),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        await service.ingest_document(document)
+
+
+async def test_a_stored_file_that_is_not_whole_is_no_document(service: IngestionService) -> None:
+    stored = service.store.save(BytesIO(b"The upper gate opens at six in the morning."))
+    new = NewDocument(
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        media_type="text/plain",
+        content_key=stored.key,
+    )
+    document = await claimed((await Document.accept(new)).document_id)
+    os.truncate(service.store.path(stored.key), 20)
+
+    with pytest.raises(ContentMissing, match="not whole"):
+        await service.ingest_document(document)
