@@ -86,7 +86,7 @@ async def end_silent_writers(*, silent_s: float) -> int:
     """
     rows = await fetch(
         """
-        SELECT pg_terminate_backend(a.pid)
+        SELECT pg_terminate_backend(a.pid, 1000) -- Waits until it is gone, so that its rows can be reaped.
         FROM documents AS d JOIN pg_stat_activity AS a ON a.application_name = $2 || d.id
         WHERE d.status = 'PROCESSING' AND d.lease_expires_at < now() AND a.wait_event = 'ClientRead'
             AND a.query_start < now() - make_interval(secs => $1)
