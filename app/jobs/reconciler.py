@@ -10,6 +10,7 @@ from uuid import UUID
 
 import redis
 import structlog
+from tortoise.exceptions import OperationalError
 
 from app.core.broker import QueueState
 from app.core.database import BROKEN, SILENT_AT_MOST_S
@@ -111,8 +112,7 @@ class Reconciler:
         Raises:
             redis.RedisError: The queue does not answer; what concerns the database alone has been done.
         """
-        if ended := await backlog.end_silent_writers(silent_s=SILENT_AT_MOST_S):
-            log.warning("silent_writers_ended", connections=ended)
+        await self._end_silent_writers()
         reaped = await backlog.reap(limit=BATCH, backoff_s=self._backoff_s)
         for document_id in reaped:
             log.warning("lease_expired", document_id=str(document_id))
@@ -127,6 +127,13 @@ class Reconciler:
             # so every document has its turn, however long the queue stays long.
             self._open_lane(self._work_on_oldest())
         return BATCH in {len(reaped), len(unsent)}
+
+    async def _end_silent_writers(self) -> None:
+        try:
+            if ended := await backlog.end_silent_writers(silent_s=SILENT_AT_MOST_S):
+                log.warning("silent_writers_ended", connections=ended)
+        except OperationalError as error:  # Of another role than ours: no reason to leave all else undone.
+            log.warning("silent_writers_not_ended", error=str(error))
 
     async def _note_emptied(self) -> datetime:
         """Whatever was in the queue is gone: this sweep and the next ones send all that waits again."""
