@@ -60,7 +60,7 @@ class Servers:
     """PostgreSQL and Valkey; a database for each fault is copied from one with tables and a history."""
 
     def __init__(self, folder: Path, *, fsync: bool) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         # A move counts from its commit: a worker may stand still for a minute between the two.
         settings = {"track_commit_timestamp": "on", "max_connections": "300"}
         settings |= {} if fsync else {"fsync": "off"}

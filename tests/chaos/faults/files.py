@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.faults.base import Fault, Figure, Run, at_least, exactly
-from tests.chaos.programs import ROOT, stat_of
+from tests.chaos.programs import ROOT, children_of, stat_of
 from tests.chaos.rig import Scale
 from tests.chaos.workload import Item, Post, pdf_stream, write_pdf
 
@@ -17,8 +17,6 @@ HANGS = frozenset({"parse_timeout", "parser_crashed"})
 HURTS = frozenset({"out_of_memory", "parser_crashed", "parse_timeout"})
 #: What a file of the public corpora may end with, if it is not COMPLETED.
 ANY = HANGS | HURTS | {"corrupt_file", "no_text", "encrypted_file", "empty_file", "unsupported_media_type"}
-WATCHED_S = 3
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class HostileFiles(Fault):
@@ -28,7 +26,12 @@ class HostileFiles(Fault):
     segfaults = 1  # The other files that hang run into their limit.
 
     def environment(self, scale: Scale) -> dict[str, str]:
-        return {"PARSE_TIMEOUT_S": f"{self.timeout_s}", "PARSE_MEMORY_MB": "256"}
+        # One child in each worker: what its worker has open, it reads.
+        return {
+            "PARSE_TIMEOUT_S": f"{self.timeout_s}",
+            "PARSE_MEMORY_MB": "256",
+            "PARSER_PROCESSES": "1",
+        }
 
     def items(self, scale: Scale) -> Sequence[Item]:
         copies = range(2)
@@ -41,24 +44,23 @@ class HostileFiles(Fault):
 
     async def inject(self, run: Run) -> None:
         """Beside what the files do: a segmentation fault in the middle of one, as libraries have."""
-        self._cpu_s: dict[int, list[tuple[float, float]]] = {}
         for _ in range(self.segfaults):
             pid = await run.rig.until(lambda: self._hanging_child(run), 120, "no parser hangs")
             os.kill(pid, signal.SIGSEGV)
             await run.rig.until(lambda pid=pid: not stat_of(pid), 30)
             run.note("segfaults", 1)
 
-    def _hanging_child(self, run: Run) -> int | None:
-        """A parser child that only computes, for a while; the files of the workload take no second."""
-        now = time.monotonic()
-        for pid in [pid for worker in run.rig.workers for pid in worker.members()]:
-            stat = stat_of(pid)
-            if len(stat) > 12:
-                seen = self._cpu_s.setdefault(pid, [])
-                seen.append((now, int(stat[11]) / CLOCK_TICKS))
-                burnt_s = max(seen[-1][1] - cpu_s for at, cpu_s in seen if at > now - WATCHED_S)
-                if burnt_s > WATCHED_S / 2 and _is_parser_child(pid):
-                    return pid
+    async def _hanging_child(self, run: Run) -> int | None:
+        """The parser child that reads one of the files that hang: its worker has that file open."""
+        ids = [id_ for key, found in run.client.accepted.items() if key.startswith("hang-") for id_ in found]
+        rows = await run.rig.database.rows(
+            "SELECT content_key FROM documents WHERE id = ANY($1::uuid[]) AND content_key IS NOT NULL", ids
+        )
+        contents = {str(run.rig.folder / "content" / row["content_key"]) for row in rows}
+        for pid in [pid for worker in run.rig.workers for pid in children_of(worker.master())]:
+            if contents & set(_open_files(pid)):
+                for server in filter(_is_fork_server, children_of(pid)):
+                    return next(iter(children_of(server)), None)
         return None
 
     async def figures(self, run: Run) -> Sequence[Figure]:
@@ -74,14 +76,16 @@ class HostileFiles(Fault):
         ]
 
 
-def _is_parser_child(pid: int) -> bool:
-    """A child of the fork server, which is started with `-I -c`."""
-    try:
-        parent = Path(f"/proc/{stat_of(pid)[1]}/cmdline").read_bytes()
-        own = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, IndexError):
-        return False
-    return b"forkserver" in parent and b"forkserver" in own
+def _open_files(pid: int) -> list[str]:
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return found
+
+
+def _is_fork_server(pid: int) -> bool:
+    return b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _endless_page(number: int) -> bytes:
