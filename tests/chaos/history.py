@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from tests.chaos.database import Database
 
-# Until somebody took it again, or it was final.
+# By attempt, not by time: a commit has its time before others can see it.
 TAKEN_OVER = """
-    SELECT next.waited_s FROM unnest($1::uuid[]) AS held (id) LEFT JOIN LATERAL (
-        SELECT extract(epoch FROM m.committed_at)::float - $2 AS waited_s FROM chaos.moves m
-        WHERE m.document_id = held.id AND m.committed_at > to_timestamp($2)
-            AND (m.status IN ('PROCESSING', 'COMPLETED', 'FAILED') OR m.status IS NULL)
-        ORDER BY m.seq LIMIT 1
-    ) next ON TRUE
+    SELECT held.id,
+        extract(epoch FROM min(m.committed_at))::float - $3 AS back_s,
+        extract(epoch FROM min(m.committed_at) FILTER (WHERE m.status <> 'PENDING'))::float - $3 AS taken_s
+    FROM unnest($1::uuid[], $2::int[]) AS held (id, attempt)
+    LEFT JOIN chaos.moves m ON m.document_id = held.id
+        AND (m.attempt > held.attempt OR (m.attempt = held.attempt AND m.was = 'PROCESSING'))
+    GROUP BY held.id
 """
 HELD = """
-    SELECT id, lease_owner FROM documents
+    SELECT id, attempt, lease_owner FROM documents
     WHERE status = 'PROCESSING' AND lease_owner = COALESCE($1, lease_owner) AND stage = COALESCE($2, stage)
 """
 # From when it was accepted (or renewed, retried, released …) until it was claimed.
@@ -33,15 +35,30 @@ WAITS = """
 """
 
 
-async def held_by(database: Database, owner: str, stage: str | None = None) -> list[UUID]:
+class Held(NamedTuple):
+    """A document in a worker's hand."""
+
+    id: UUID
+    attempt: int
+
+
+async def held_by(database: Database, owner: str, stage: str | None = None) -> list[Held]:
     """What a worker process has in hand (in a stage), as far as anything is committed."""
-    return [row["id"] for row in await database.rows(HELD, owner, stage)]
+    return [Held(row["id"], row["attempt"]) for row in await database.rows(HELD, owner, stage)]
 
 
-async def takeovers(database: Database, held: Sequence[UUID], since: float) -> list[float]:
-    """How long each of these documents waited for the next worker, or its end; inf: for ever."""
-    rows = await database.rows(TAKEN_OVER, held, since)
-    return [float("inf") if row["waited_s"] is None else row["waited_s"] for row in rows]
+class Takeover(NamedTuple):
+    """How long a document waited whose worker was gone; inf: for ever."""
+
+    back_s: float  # Until it was back in line, if nothing more.
+    taken_s: float  # Until the next worker had it, or it was final.
+
+
+async def takeovers(database: Database, held: Sequence[Held], since: float) -> list[Takeover]:
+    """Of documents that were held at a moment."""
+    ids, attempts = [each.id for each in held], [each.attempt for each in held]
+    rows = await database.rows(TAKEN_OVER, ids, attempts, since)
+    return [Takeover(*(float("inf") if wait is None else wait for wait in row[1:])) for row in rows]
 
 
 async def last_move(database: Database) -> float:

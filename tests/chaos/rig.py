@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import httpx
 import redis.asyncio
@@ -119,7 +118,7 @@ class Stopped:
     """A worker that stands still, and what it held at that moment."""
 
     program: Program
-    held: Sequence[UUID]
+    held: Sequence[history.Held]
     since: float
 
 

@@ -69,7 +69,7 @@ async def run_golden(servers: Servers, scale: Scale, items: Sequence[Item], say:
 async def run_fault(fault: Fault, servers: Servers, scale: Scale, golden: Golden, say: Say) -> Outcome:
     """One fault, from an empty database to a verdict."""
     begun = time.monotonic()
-    items = _mixed(workload(scale.documents), fault.items(scale))
+    items = _mixed(workload(fault.documents(scale)), fault.items(scale))
     outcome = Outcome(fault.name, fault.told, fault.is_control, len({item.key for item in items}))
     async with AsyncExitStack() as opened:
         through = await opened.enter_async_context(fault.proxy())

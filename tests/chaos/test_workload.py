@@ -10,6 +10,10 @@ def test_the_same_seed_makes_the_same_documents_and_another_seed_others() -> Non
     assert workload(50) != workload(50, seed=1)
 
 
+def test_a_small_workload_has_the_first_documents_of_a_large_one() -> None:
+    assert set(workload(20)) < set(workload(50))
+
+
 def test_documents_are_distinct_but_for_those_that_are_sent_twice() -> None:
     items = workload(300)
     contents = {post.content: item.key for item in items for post in item.posts}

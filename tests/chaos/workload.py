@@ -55,7 +55,10 @@ class Item:
 
 
 def workload(count: int, *, seed: int = SEED) -> list[Item]:
-    """`count` documents; a tenth of them are updated, another tenth are sent by two clients at once."""
+    """`count` documents; a tenth of them are updated, another tenth are sent by two clients at once.
+
+    The first hundred are the same, however many there are.
+    """
     rng = random.Random(seed)
     items = [_item(number, random.Random(rng.random())) for number in range(count)]
     singles = [item for item in items if len(item.posts) == 1]

@@ -17,6 +17,9 @@ WORKER = "app.jobs.ingestion_job"
 TAMPERED_API = "tests.chaos.tampered_api:app"
 TAMPERED_WORKER = "tests.chaos.tampered_worker"
 
+#: How much longer than usual a document may wait for a message that was lost.
+EXTRA_S = 40
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -82,6 +85,10 @@ class Fault:
     def environment(self, scale: Scale) -> dict[str, str]:
         """Settings beside those of the scale."""
         return {}
+
+    def documents(self, scale: Scale) -> int:
+        """How many of the workload."""
+        return scale.documents
 
     def patience_s(self, scale: Scale) -> float:
         """With no move for so long, what is not final is stuck: no wait for a message is longer than 60 s."""

@@ -18,6 +18,10 @@ class FenceOff(Fault):
     is_control = True
     rounds = 3
 
+    def documents(self, scale: Scale) -> int:
+        # With so slow an embedder, more would be a queue in which nothing has its turn again in time.
+        return min(scale.documents, 100)
+
     def environment(self, scale: Scale) -> dict[str, str]:
         return {
             "CHAOS_TAMPER": "no_fence,slow_embedder",
@@ -44,7 +48,7 @@ class FenceOff(Fault):
                 WHERE document_id = ANY($1::uuid[]) AND committed_at > to_timestamp($2)
                     AND status = 'PROCESSING' AND was = 'PENDING'
                 """,
-                stopped.held,
+                [each.id for each in stopped.held],
                 stopped.since,
             )
         )

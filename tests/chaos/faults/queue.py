@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from tests.chaos import history
 from tests.chaos.faults.base import (
+    EXTRA_S,
     TAMPERED_API,
     TAMPERED_WORKER,
     Fault,
@@ -25,8 +26,6 @@ from tests.chaos.faults.base import (
 )
 from tests.chaos.rig import Scale
 
-#: How much longer than usual a document may wait for a message that was lost.
-EXTRA_S = 40
 POST_P99_S = 1.0
 QUEUE = "sluice:default"
 
