@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 
 from tests.chaos.faults.base import TAMPERED_WORKER, Fault, Figure, Run, at_least
+from tests.chaos.programs import Program
 from tests.chaos.rig import Scale, Stopped, process_of
 
 
@@ -68,8 +69,16 @@ class ReconcilerOff(Fault):
 
     async def inject(self, run: Run) -> None:
         await run.pause(5)
-        _, owner = await run.rig.busiest()
-        os.kill(process_of(owner), signal.SIGKILL)
+        # Stopped first, and looked at: what it has in this stage, it has not completed when it dies.
+        chosen: list[str] = []
+
+        async def choose() -> tuple[Program, str]:
+            program, owner = await run.rig.busiest("embedding")
+            chosen.append(owner)
+            return program, owner
+
+        async with run.rig.standing_still(choose, stage="embedding"):
+            os.kill(process_of(chosen[-1]), signal.SIGKILL)
         run.note("killed", 1)
 
     async def figures(self, run: Run) -> Sequence[Figure]:
