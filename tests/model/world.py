@@ -82,6 +82,7 @@ class World:
         self.known: list[Known] = []
         self.messages: list[UUID] = []
         self.hands: list[Hand] = []
+        self._updates = 0
         self._emptied_at = datetime(2000, 1, 1, tzinfo=UTC)
 
     # --- what people do -------------------------------------------------------------------------------------
@@ -112,7 +113,8 @@ class World:
         known = self._one(number)
         if known.external_id is None or known.is_deleted:
             return
-        content = f"{known.external_id}, version {len(known.contents) + 1}".encode()
+        self._updates += 1  # Never one that the document has already: that would be no update.
+        content = f"{known.external_id}, update {self._updates}".encode()
         accepted = await Document.accept(_new(content, known.external_id))
         assert (accepted.document_id, accepted.created) == (known.document_id, True)
         known.contents.append(content)
