@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,24 @@ class Program:
         (pid,) = children_of(self.session)
         return pid
 
-    def signal(self, number: signal.Signals) -> None:
-        """To the whole group: guard, master, workers and parser children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.session, number)
+    def is_at_work(self) -> bool:
+        """Whether its present start has come so far that it takes documents."""
+        return self.is_running and '"worker_started"' in self._present_log().read_text(errors="replace")
+
+    def stand_still(self) -> None:
+        """SIGSTOP to master, workers and parser children. Not to the guard: should we die, it has to act."""
+        stopped: set[int] = set()
+        while new := set(self.members()) - stopped:  # One of them may just have started another.
+            self._signal_each(new, signal.SIGSTOP)
+            stopped |= new
+
+    def go_on(self) -> None:
+        self._signal_each(self.members(), signal.SIGCONT)
+
+    def _signal_each(self, pids: Iterable[int], number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def terminate(self) -> None:
         """As a supervisor asks a program to end: its guard hands the signal on."""
@@ -133,7 +147,10 @@ class Program:
 
     def words(self) -> str:
         """The end of the present log, for when it does not start."""
-        return (self._folder / f"{self.name}-{len(self.sessions)}.log").read_text(errors="replace")[-2000:]
+        return self._present_log().read_text(errors="replace")[-2000:]
+
+    def _present_log(self) -> Path:
+        return self._folder / f"{self.name}-{len(self.sessions)}.log"
 
 
 def own_environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -272,13 +271,13 @@ class Rig:
         while True:
             program, owner = await choose()
             since = time.time()
-            program.signal(signal.SIGSTOP)
+            program.stand_still()
             try:
                 if held := await history.held_by(self.database, owner, stage):
                     yield Stopped(program, held, since)
                     return
             finally:
-                program.signal(signal.SIGCONT)
+                program.go_on()
 
     def worker_events(self, *names: str) -> list[dict[str, Any]]:
         return [event for worker in self.workers for event in worker.events(*names)]

@@ -53,6 +53,8 @@ class WorkerKilled(Fault):
         await run.pause(5)
         # No longer than new documents come: after that, it would be the same few that lose their worker.
         while not run.posted.is_set():
+            # Nobody can take over while nobody lives: how long a worker takes to start is not the question.
+            await run.rig.until(lambda: all(worker.is_at_work() for worker in run.rig.workers), 60)
             _, owner = await run.rig.busiest()
             now = time.time()
             if held := await history.held_by(run.rig.database, owner):
