@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _open = ExitStack()
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if session.config.getoption("dist") != "no":
+        return  # The tests run in processes below this one, each with servers of its own.
     folder = Path(_open.enter_context(tempfile.TemporaryDirectory(prefix="sluice-tests-")))
     postgres = _open.enter_context(EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"}))
     valkey = _open.enter_context(EmbeddedValkey(folder / "valkey"))

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from types import FrameType
 from typing import Any, NoReturn
 
 import structlog
@@ -58,6 +59,7 @@ class WorkerLifecycle(Middleware):
     def after_process_boot(self, broker: Broker) -> None:  # noqa: ARG002
         configure_logging(self.settings.LOG_LEVEL, self.settings.LOG_FORMAT)
         _die_with_parent()
+        _stop_once()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002
         try:
@@ -111,6 +113,23 @@ def _loop() -> EventLoopThread:
     if loop is None:
         raise RuntimeError("The AsyncIO middleware has to come before this one.")
     return loop
+
+
+def _stop_once() -> None:
+    """Let a second signal to stop change nothing: some service managers signal all of the group, master too.
+
+    Dramatiq would end its main thread at once and leave the others, with their documents, to run for ever.
+    """
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    stop: Any = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        stop(number, frame)
+
+    for each in signals:
+        signal.signal(each, handle)
 
 
 def _die_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
@@ -145,14 +146,17 @@ def test_a_service_that_recovers_is_no_failure_in_the_end(environment, ask, serv
     assert completed.processing_errors is None
 
 
+@pytest.mark.parametrize("times", [1, 3])
 def test_sigterm_hands_back_what_is_in_hand_without_counting_a_failure(
-    environment, ask, service, tmp_path
+    environment, ask, service, tmp_path, times
 ) -> None:
     document_id = ask(accept)
     options = {**environment, **service.environment, "SHUTDOWN_GRACE_S": "0.2"}
     with service.holding_back(), worker_process(options, tmp_path / "log", *ONE_PROCESS) as worker:
         process_ingestion.send(str(document_id))
         eventually(lambda: service.under_way)
+        for _ in range(1, times):  # To the whole group, as some service managers do; the master passes it on.
+            os.killpg(worker.process.pid, signal.SIGTERM)
         assert worker.stop() == 0
     document = ask(lambda: Document.get(id=document_id))
     assert (document.status, document.failures, document.attempt) == ("PENDING", 0, 1)
