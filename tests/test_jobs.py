@@ -20,7 +20,7 @@ from app.jobs.worker import worker_resources
 from app.models.chunk import Chunk
 from app.models.document import Document, Ingested
 from app.models.document_content import DocumentContent
-from tests.support import emptied_database
+from tests.support import emptied_database, vectors_of
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def test_a_pending_document_becomes_completed_with_chunks_and_embeddings() -> No
     chunks = run(Chunk.filter(document_id=document.id).order_by("ordinal"))
     assert len(chunks) == document.chunk_count == 1
     assert chunks[0].text == TEXT[chunks[0].char_start : chunks[0].char_end]
-    assert (chunks[0].embedding ** 2).sum() == pytest.approx(1, abs=0.01)
+    assert (run(vectors_of(document.id)) ** 2).sum() == pytest.approx(1, abs=0.01)
 
 
 def test_the_service_is_called_with_the_claimed_document_and_success_completes_it() -> None:

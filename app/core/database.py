@@ -35,6 +35,7 @@ MODELS = [
     "app.models.embedded_text",
     "app.models.idempotency_key",
     "app.models.chunk",
+    "app.models.collection",
     "app.models.vector_space",
 ]
 
@@ -83,6 +84,9 @@ SURROUNDINGS: dict[str, type[ServiceError]] = {
 
 #: How long a statement may take before it counts as lost.
 COMMAND_TIMEOUT_S = 30
+
+#: How many neighbours a search through HNSW keeps in view, unless it is asked for more or fewer.
+EF_SEARCH = 100
 
 #: How long a client that has fallen silent may keep what it has locked; then its connection is ended.
 SILENT_AT_MOST_S = 30
@@ -136,6 +140,9 @@ def tortoise_config(
             "lock_timeout": f"{lock_timeout_s:g}s",
             # A filtered search goes on scanning until it has its k rows (pgvector, "Iterative Index Scans").
             "hnsw.iterative_scan": "strict_order",
+            "hnsw.ef_search": str(EF_SEARCH),
+            # Compiling takes longer than any of our statements, and the planner believes otherwise.
+            "jit": "off",
         },
     }
     return {

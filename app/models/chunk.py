@@ -13,8 +13,9 @@ from pgvector import HalfVector
 from tortoise import Model, fields
 from tortoise.contrib.postgres.fields import ArrayField
 
-from app.models.fields import HalfVectorField
+from app.models.collection import Collection
 from app.models.sql import fetch
+from app.models.vector_space import SPACE
 
 if TYPE_CHECKING:
     from app.models.document import Document
@@ -36,10 +37,15 @@ class NewChunk(NamedTuple):
     headings: tuple[str, ...]
     token_count: int
     embedding: NDArray[np.float16]  # (dimensions,), length 1.
+    gap: str = ""  # White space between the end of all chunks before and this one.
 
 
 class Chunk(Model):
-    """`text` is `[char_start:char_end]` of the parsed text of its document's `version`."""
+    """`text` is `[char_start:char_end]` of the parsed text of its document's `version`.
+
+    Its vector and its words lie in tables of their own, `chunk_vectors` and `chunk_words`: a search by the
+    one does not have to read the other.
+    """
 
     id = fields.BigIntField(primary_key=True)
     document: fields.ForeignKeyRelation[Document] = fields.ForeignKeyField(
@@ -48,13 +54,13 @@ class Chunk(Model):
     document_id: UUID
     version = fields.IntField()
     ordinal = fields.IntField()
+    gap = fields.TextField(default="")
     text = fields.TextField()
     char_start = fields.IntField()
     char_end = fields.IntField()
     page = fields.IntField(null=True)
     headings = ArrayField(element_type="text", default=list)
     token_count = fields.IntField()
-    embedding = HalfVectorField()
 
     class Meta:
         table = "chunks"
@@ -62,14 +68,17 @@ class Chunk(Model):
     @staticmethod
     async def remove(connection: asyncpg.Connection, document_id: UUID) -> None:
         """Delete all chunks of a document, inside the caller's transaction."""
-        query = "DELETE FROM chunks WHERE document_id = $1"
-        await connection.execute(query, document_id)
+        for table in ("chunk_vectors", "chunk_words", "chunks"):
+            await connection.execute(f"DELETE FROM {table} WHERE document_id = $1", document_id)
 
     @staticmethod
     async def vectors(document_id: UUID, texts: Sequence[str]) -> dict[str, NDArray[np.float16]]:
         """What a document's chunks have for these texts; a database holds the vectors of one model only."""
         rows = await fetch(
-            "SELECT text, embedding FROM chunks WHERE document_id = $1 AND text = ANY($2::text[])",
+            """
+            SELECT c.text, v.embedding FROM chunks AS c JOIN chunk_vectors AS v ON v.chunk_id = c.id
+            WHERE c.document_id = $1 AND c.text = ANY($2::text[])
+            """,
             document_id,
             list(texts),
         )
@@ -77,42 +86,76 @@ class Chunk(Model):
 
     @staticmethod
     async def store(
-        connection: asyncpg.Connection, document_id: UUID, version: int, chunks: Sequence[NewChunk]
+        connection: asyncpg.Connection,
+        document_id: UUID,
+        version: int,
+        collection: Collection,
+        chunks: Sequence[NewChunk],
     ) -> None:
-        """Copy a version's chunks into the table, inside the caller's transaction."""
+        """Store a version's chunks, with vectors and words, inside the caller's transaction."""
         for first in range(0, len(chunks), CHUNKS_PER_COPY):
-            some = enumerate(chunks[first : first + CHUNKS_PER_COPY], start=first)
+            some = chunks[first : first + CHUNKS_PER_COPY]
+            ids = [row["id"] for row in await connection.fetch(NEXT_IDS, len(some))]
             await connection.copy_records_to_table(
                 "chunks",
-                columns=COPIED_COLUMNS,
-                records=(_record(document_id, version, ordinal, chunk) for ordinal, chunk in some),
+                columns=CHUNK_COLUMNS,
+                records=(
+                    _record(id_, document_id, version, ordinal, chunk)
+                    for ordinal, (id_, chunk) in enumerate(zip(ids, some, strict=True), start=first)
+                ),
+            )
+            await connection.copy_records_to_table(
+                "chunk_vectors",
+                columns=("chunk_id", "space_id", "document_id", "embedding"),
+                records=(
+                    (id_, SPACE, document_id, HalfVector(chunk.embedding))
+                    for id_, chunk in zip(ids, some, strict=True)
+                ),
+            )
+            await connection.execute(
+                STORE_WORDS, ids, collection.id, collection.language, collection.average_length
             )
 
 
-COPIED_COLUMNS = (
+NEXT_IDS = "SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1)"
+
+STORE_WORDS = """
+    INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
+    SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || $2::int]), word_weights(words, $4)
+    FROM (
+        SELECT id, document_id, to_tsvector($3::regconfig, text) AS words
+        FROM chunks WHERE id = ANY($1::bigint[])
+    ) AS read, LATERAL (
+        SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)
+    ) AS counted
+    """
+
+CHUNK_COLUMNS = (
+    "id",
     "document_id",
     "version",
     "ordinal",
+    "gap",
     "text",
     "char_start",
     "char_end",
     "page",
     "headings",
     "token_count",
-    "embedding",
 )
 
 
-def _record(document_id: UUID, version: int, ordinal: int, chunk: NewChunk) -> tuple[Any, ...]:
+def _record(chunk_id: int, document_id: UUID, version: int, ordinal: int, chunk: NewChunk) -> tuple[Any, ...]:
     return (
+        chunk_id,
         document_id,
         version,
         ordinal,
+        chunk.gap,
         chunk.text,
         chunk.char_start,
         chunk.char_end,
         chunk.page,
         chunk.headings,
         chunk.token_count,
-        HalfVector(chunk.embedding),
     )

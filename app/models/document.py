@@ -25,6 +25,7 @@ from uuid_utils.compat import uuid7
 from app.errors import Cancelled
 from app.models.attempt import BEGUN, ended
 from app.models.chunk import Chunk, NewChunk
+from app.models.collection import Collection
 from app.models.document_status import (
     CANCEL,
     CLAIM,
@@ -159,10 +160,14 @@ class Document(Model):
     async def _insert(cls, new: NewDocument) -> Accepted | None:
         rows = await fetch(
             """
-            WITH accepted AS (
+            WITH named AS (
+                INSERT INTO collections (name)
+                SELECT $2::varchar WHERE NOT EXISTS (SELECT FROM collections WHERE name = $2::varchar)
+                ON CONFLICT DO NOTHING
+            ), accepted AS (
                 INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
                                        size_bytes, content_key, metadata)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
+                VALUES ($1, $2::varchar, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
                 ON CONFLICT DO NOTHING RETURNING id
             ), stored AS (
                 INSERT INTO document_contents (document_id, content)
@@ -320,10 +325,12 @@ class Document(Model):
             )
             if completed is None:
                 return False
+            collection = await Collection.get(name=self.collection)
             async with db.acquire_connection() as connection:
                 if self.indexed_version is not None:
                     await Chunk.remove(connection, self.id)
-                await Chunk.store(connection, self.id, self.version, ingested.chunks)
+                await Chunk.store(connection, self.id, self.version, collection, ingested.chunks)
+                await Collection.changed(connection, collection.id, -self.chunk_count, len(ingested.chunks))
         return True
 
     async def release(self, error: Exception, *, backoff_s: float) -> float | None:
@@ -434,7 +441,19 @@ class Document(Model):
     @classmethod
     async def remove(cls, document_id: UUID) -> Self | None:
         """Delete the document with its chunks and its content; the row as it was, None when there is none."""
-        rows = await fetch("DELETE FROM documents WHERE id = $1 RETURNING *", document_id)
+        rows = await fetch(
+            """
+            WITH removed AS (
+                DELETE FROM documents WHERE id = $1 RETURNING *
+            ), changed AS (
+                INSERT INTO chunk_changes (collection_id, chunks)
+                SELECT n.id, -chunk_count FROM removed JOIN collections AS n ON n.name = collection
+                WHERE chunk_count > 0
+            )
+            SELECT * FROM removed
+            """,
+            document_id,
+        )
         return cls._init_from_db(**rows[0]) if rows else None
 
     # --- how it is done -------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ from tortoise import Model, fields
 from app.errors import ModelMismatch
 from app.models.sql import transaction
 
+#: The one that there is.
+SPACE = 1
+
 
 class VectorSpace(Model):
     """The one row that names the model whose vectors the chunks have."""
@@ -34,8 +37,9 @@ class VectorSpace(Model):
             )
             if inserted:
                 await db.execute_script(
-                    "CREATE INDEX chunks_embedding ON chunks"
+                    f"CREATE INDEX chunk_vectors_space_{SPACE} ON chunk_vectors"
                     f" USING hnsw ((embedding::halfvec({dimensions:d})) halfvec_ip_ops)"
+                    f" WHERE space_id = {SPACE}"
                 )
                 return
         held = await cls.get(id=1)

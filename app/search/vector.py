@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from tortoise import connections
 
+from app.models.vector_space import SPACE
+
 
 class Hit(NamedTuple):
     """A chunk that answers, with what is needed to cite it."""
@@ -56,13 +58,14 @@ async def _ask(
     # The cast is the index's own expression (VectorSpace.adopt): without it the index would not be used, as
     # it is not when something is added. `<#>` is the negative inner product: of unit vectors, the cosine.
     halfvec = f"halfvec({len(vector):d})"
-    distance = f"(c.embedding::{halfvec} <#> $1::{halfvec})"
+    distance = f"(v.embedding::{halfvec} <#> $1::{halfvec})"
     rows: list[dict[str, Any]] = await connections.get("default").execute_query_dict(
         f"""
         SELECT c.id, c.document_id, c.version, d.collection, d.external_id, c.text, d.cited,
             c.page, c.headings, c.char_start, c.char_end, -{distance} AS score
-        FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
-        WHERE $2::text[] IS NULL OR d.collection = ANY($2::text[])
+        FROM chunk_vectors AS v JOIN chunks AS c ON c.id = v.chunk_id
+            JOIN documents AS d ON d.id = v.document_id
+        WHERE v.space_id = {SPACE} AND ($2::text[] IS NULL OR d.collection = ANY($2::text[]))
         ORDER BY {distance}{" + 0" if is_exact else ""}
         LIMIT $3
         """,

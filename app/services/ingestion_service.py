@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class IngestionService:
         document.enter(Stage.CHUNKING)
         passages = await asyncio.to_thread(self.chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
-        chunks = await self._embed(document, passages)
+        chunks = await self._embed(document, passages, parsed.text)
         document.enter(Stage.STORING)
         return Ingested(
             media_type=parsed.media_type, title=parsed.title, warnings=parsed.warnings, chunks=chunks
@@ -81,13 +82,17 @@ class IngestionService:
             file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
             yield Path(f"/dev/fd/{file.fileno()}")
 
-    async def _embed(self, document: Document, passages: list[Passage]) -> list[NewChunk]:
+    async def _embed(self, document: Document, passages: list[Passage], text: str) -> list[NewChunk]:
         chunks: list[NewChunk] = []
+        gaps = _gaps(passages, text)
         for first in range(0, len(passages), EMBED_AT_ONCE):
             some = passages[first : first + EMBED_AT_ONCE]
             is_last = first + EMBED_AT_ONCE >= len(passages)
             vectors = await self._vectors(document, [passage.text for passage in some], is_last=is_last)
-            chunks.extend(_chunk(passage, vectors[passage.text]) for passage in some)
+            chunks.extend(
+                _chunk(gap, passage, vectors[passage.text])
+                for gap, passage in zip(gaps[first:], some, strict=False)
+            )
             document.progress_done = len(chunks)
         return chunks
 
@@ -127,8 +132,15 @@ class IngestionService:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)
 
 
-def _chunk(passage: Passage, vector: NDArray[np.float16]) -> NewChunk:
+def _gaps(passages: Sequence[Passage], text: str) -> list[str]:
+    """For each passage, the white space between what the ones before it reached and its beginning."""
+    reached = [0, *accumulate((passage.char_end for passage in passages), max)]
+    return [text[end : passage.char_start] for end, passage in zip(reached, passages, strict=False)]
+
+
+def _chunk(gap: str, passage: Passage, vector: NDArray[np.float16]) -> NewChunk:
     return NewChunk(
+        gap=gap,
         text=passage.text,
         char_start=passage.char_start,
         char_end=passage.char_end,

@@ -47,8 +47,24 @@ ALWAYS: Mapping[str, str] = {
         WHERE d.id IS NULL
     """,
     "chunks without a vector of the space's dimensions": """
-        SELECT c.document_id::text FROM chunks c, vector_spaces s
-        WHERE vector_dims(c.embedding) <> s.dimensions
+        SELECT c.document_id::text FROM chunks c LEFT JOIN chunk_vectors v ON v.chunk_id = c.id
+            LEFT JOIN vector_spaces s ON s.id = v.space_id
+        WHERE v.chunk_id IS NULL OR vector_dims(v.embedding) <> s.dimensions
+    """,
+    "chunks without words, or of another document": """
+        SELECT c.document_id::text FROM chunks c LEFT JOIN chunk_words w ON w.chunk_id = c.id
+        WHERE w.document_id IS DISTINCT FROM c.document_id
+    """,
+    "vectors or words without a chunk": """
+        SELECT kept.document_id::text FROM (
+            SELECT chunk_id, document_id FROM chunk_vectors
+            UNION ALL SELECT chunk_id, document_id FROM chunk_words
+        ) AS kept LEFT JOIN chunks c ON c.id = kept.chunk_id WHERE c.id IS NULL
+    """,
+    "collections with another number of chunks than they have": """
+        SELECT n.name FROM collections n
+        WHERE n.chunks + (SELECT COALESCE(sum(chunks), 0) FROM chunk_changes WHERE collection_id = n.id)
+            <> (SELECT COALESCE(sum(chunk_count), 0) FROM documents WHERE collection = n.name)
     """,
     "FAILED without an error, or an error without FAILED": """
         SELECT id::text FROM documents

@@ -73,7 +73,7 @@ def test_upgrade_builds_an_empty_database_and_then_there_is_nothing_to_migrate(
     assert "0_20261124000000_init.py" in upgraded
     assert "1_20261124000100_document_status.py" in upgraded
     assert {"status", "processing_errors", "lease_expires_at", "attempt"} <= columns(url)
-    assert columns(url, "chunks") >= {"embedding", "char_start", "char_end", "page", "headings"}
+    assert columns(url, "chunks") >= {"gap", "char_start", "char_end", "page", "headings"}
     before = sorted((project / "migrations/models").iterdir())
     assert "No changes detected" in aerich(project, url, "migrate")
     assert sorted((project / "migrations/models").iterdir()) == before
@@ -109,11 +109,50 @@ def fill(url: str) -> None:
     )
 
 
+CHUNKS = ["The upper gate opens at six.", "at six.  The lower gate does not.", "Nobody knows why."]
+
+
 def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
     aerich(project, url, "upgrade")
     fill(url)
-
     aerich(project, url, "downgrade", "--yes")
+    assert columns(url, "chunk_words") == set()
+    ask(url, "INSERT INTO vector_spaces (id, model, dimensions) VALUES (1, 'three', 3)")
+    for ordinal, (text, start) in enumerate(zip(CHUNKS, (0, 21, 57), strict=True)):
+        ask(
+            url,
+            f"""INSERT INTO chunks
+                (document_id, version, ordinal, text, char_start, char_end, headings, token_count, embedding)
+            SELECT id, 1, {ordinal}, '{text}', {start}, {start + len(text)}, '{{}}', 7, '[0,0.5,0.5]'
+            FROM documents WHERE status = 'COMPLETED'""",
+        )
+    ask(url, "UPDATE documents SET chunk_count = 3 WHERE status = 'COMPLETED'")
+
+    for _ in range(2):
+        aerich(project, url, "upgrade")
+        rows = ask(
+            url,
+            """SELECT gap, words::text, weights::text, v.embedding::text AS vector
+            FROM chunks AS c JOIN chunk_words AS w ON w.chunk_id = c.id
+                JOIN chunk_vectors AS v ON v.chunk_id = c.id
+            ORDER BY ordinal""",
+        )
+        assert [row["gap"] for row in rows] == ["", "", "   "]
+        (default,) = ask(url, "SELECT '''=' || id || '''' AS mark FROM collections WHERE name = 'default'")
+        assert all(default["mark"] in row["words"] and row["vector"] == "[0,0.5,0.5]" for row in rows)
+        assert "'gate':3" in rows[0]["words"]
+        assert rows[0]["weights"].count(":") == 4  # Upper, gate, open, six.
+        assert [row["chunks"] for row in ask(url, "SELECT chunks FROM chunk_changes")] == [3]
+        assert ask(url, "SELECT indexname FROM pg_indexes WHERE indexname = 'chunk_vectors_space_1'")
+        aerich(project, url, "downgrade", "--yes")
+        assert ask(url, "SELECT indexname FROM pg_indexes WHERE indexname = 'chunks_embedding'")
+
+
+def test_attempts_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
+    aerich(project, url, "upgrade")
+    fill(url)
+
+    aerich(project, url, "downgrade", "--version", "3", "--yes")
     assert columns(url, "attempts") == set()
     aerich(project, url, "upgrade")
 
@@ -169,7 +208,7 @@ def test_many_processes_may_migrate_at_once(settings: Settings, url: str) -> Non
     ]
     applied = sorted(process.communicate(timeout=60)[0].strip() for process in started)
 
-    assert applied == ["0", "0", "0", "4"]
+    assert applied == ["0", "0", "0", "5"]
     assert asyncio.run(migrate(own)) == []
 
 

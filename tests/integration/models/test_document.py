@@ -363,7 +363,7 @@ async def test_removing_a_document_takes_its_chunks_and_content_and_stops_its_wo
 
 
 async def test_the_database_refuses_another_model_with_a_sentence_that_says_what_to_do() -> None:
-    forget = "DROP INDEX IF EXISTS chunks_embedding; TRUNCATE vector_spaces"
+    forget = "DROP INDEX IF EXISTS chunk_vectors_space_1; TRUNCATE vector_spaces CASCADE"
     await connections.get("default").execute_script(forget)
     try:
         await asyncio.gather(*(VectorSpace.adopt("first", DIMENSIONS) for _ in range(5)))

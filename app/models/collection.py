@@ -1,0 +1,151 @@
+"""Collections: what documents are named, searched and counted in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import asyncpg
+from tortoise import Model, fields
+from tortoise.fields.db_defaults import Now
+
+from app.models.sql import fetch, transaction
+
+#: What a chunk has of words, until its collection has been counted once.
+NOMINAL_LENGTH = 100
+
+#: A count reads so many chunks at the most; of a larger collection, a sample of so many.
+COUNTED_AT_ONCE = 100_000
+
+#: Words that are in fewer than one in so many chunks are not kept: a search counts them itself, as fast.
+RARE = 20_000
+
+#: Changes that are folded in one statement.
+FOLDED_AT_ONCE = 10_000
+
+# Any number will do, so long as nobody else in the database uses it.
+UPKEEP_LOCK = 0x51_1C_E1
+
+
+class Collection(Model):
+    """A row in `collections`; made when the first document comes, or by its settings."""
+
+    name = fields.CharField(primary_key=True, max_length=200)
+    id = fields.IntField(unique=True, generated=True)
+    language = fields.CharField(max_length=63, default="english")  # A text search configuration.
+    chunk_tokens = fields.IntField(null=True)  # NULL: as the worker is set.
+    overlap_tokens = fields.IntField(null=True)
+    created_at = fields.DatetimeField(db_default=Now())
+    deleting_at = fields.DatetimeField(null=True)
+    chunks = fields.BigIntField(default=0)  # Without what is in `chunk_changes` still.
+    changed_chunks = fields.BigIntField(default=0)  # Stored and deleted since the last count of words.
+    counted_chunks = fields.BigIntField(default=0)
+    counted_words = fields.BigIntField(default=0)
+    counted_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "collections"
+
+    @property
+    def average_length(self) -> float:
+        """Words in a chunk, as far as they have been counted."""
+        return self.counted_words / self.counted_chunks if self.counted_words else NOMINAL_LENGTH
+
+    @classmethod
+    async def searched(cls, names: Sequence[str] | None) -> list[Self]:
+        """Those of these names that can be searched, with all chunks that they have now; all when None."""
+        rows = await fetch(
+            """
+            SELECT n.*, -- Of two columns with one name, the later one counts.
+                n.chunks + COALESCE(changes.chunks, 0) AS chunks
+            FROM collections AS n LEFT JOIN (
+                SELECT collection_id, sum(chunks)::bigint AS chunks FROM chunk_changes GROUP BY collection_id
+            ) AS changes ON changes.collection_id = n.id
+            WHERE n.deleting_at IS NULL AND ($1::text[] IS NULL OR n.name = ANY($1::text[]))
+            """,
+            None if names is None else list(names),
+        )
+        return [cls._init_from_db(**row) for row in rows]
+
+    @staticmethod
+    async def changed(connection: asyncpg.Connection, collection_id: int, *chunks: int) -> None:
+        """Note chunks that came, or, negative, went, inside the caller's transaction."""
+        await connection.executemany(
+            "INSERT INTO chunk_changes (collection_id, chunks) VALUES ($1, $2)",
+            [(collection_id, number) for number in chunks if number],
+        )
+
+    @classmethod
+    async def keep_counts(cls) -> None:
+        """Count anew the words of those that have changed by a tenth. One process at a time, or none."""
+        async with transaction() as db:
+            locked = await fetch("SELECT pg_try_advisory_xact_lock($1) AS mine", UPKEEP_LOCK, db=db)
+            if not locked[0]["mine"]:
+                return
+            await _fold(db)
+        for row in await fetch(
+            """
+            SELECT * FROM collections
+            WHERE changed_chunks > 0 AND deleting_at IS NULL
+                AND (changed_chunks * 10 > chunks OR counted_at < now() - interval '10 minutes')
+            ORDER BY counted_at NULLS FIRST LIMIT 10
+            """
+        ):
+            await cls._init_from_db(**row)._count()
+
+    async def _count(self) -> None:
+        """How many chunks each word is in: with their number, its weight in a search."""
+        share = min(1.0, COUNTED_AT_ONCE / max(self.chunks, 1))
+        sampled = "" if share == 1 else f"TABLESAMPLE SYSTEM ({share * 100:.4f})"
+        mine = f"words @@ '''={self.id}'''::tsquery"
+        async with transaction() as db:
+            locked = await fetch("SELECT pg_try_advisory_xact_lock($1) AS mine", UPKEEP_LOCK, db=db)
+            if not locked[0]["mine"]:
+                return
+            await fetch("DELETE FROM word_counts WHERE collection_id = $1", self.id, db=db)
+            await fetch(
+                """
+                INSERT INTO word_counts (collection_id, word, chunks)
+                SELECT $1::int, word, ceil(ndoc / $3::float8) FROM ts_stat($2)
+                WHERE word <> '=' || $1::int AND ndoc > $4::int
+                """,
+                self.id,
+                f"SELECT words FROM chunk_words {sampled} WHERE {mine}",
+                share,
+                int(self.chunks * share / RARE),
+                db=db,
+            )
+            await fetch(
+                f"""
+                UPDATE collections SET changed_chunks = changed_chunks - $2, counted_at = now(),
+                    counted_chunks = found.chunks, counted_words = found.words
+                FROM (
+                    SELECT count(*) AS chunks, COALESCE(sum(length), 0) AS words
+                    FROM chunk_words {sampled} WHERE {mine}
+                ) AS found
+                WHERE id = $1
+                """,
+                self.id,
+                self.changed_chunks,
+                db=db,
+            )
+
+
+async def _fold(db: Any) -> None:
+    """Bring what `chunk_changes` holds into the collections' rows."""
+    await fetch(
+        """
+        WITH folded AS (
+            DELETE FROM chunk_changes WHERE id IN (SELECT id FROM chunk_changes ORDER BY id LIMIT $1)
+            RETURNING collection_id, chunks
+        ), sums AS (
+            SELECT collection_id, sum(chunks) AS chunks, sum(abs(chunks)) AS changed
+            FROM folded GROUP BY collection_id
+        )
+        UPDATE collections AS n SET chunks = n.chunks + sums.chunks,
+            changed_chunks = n.changed_chunks + sums.changed
+        FROM sums WHERE n.id = sums.collection_id
+        """,
+        FOLDED_AT_ONCE,
+        db=db,
+    )
