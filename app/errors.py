@@ -161,6 +161,15 @@ class EmbedderUnavailable(TransientError):
         self.retry_after_s = retry_after_s
 
 
+class RerankerUnavailable(TransientError):
+    code = "reranker_unavailable"
+    hint = "Check that the service at RERANKER_URL runs and answers, or search without `rerank`."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The hits cannot be reranked: {reason}.")
+        self.reason = reason
+
+
 class LeaseLost(TransientError):
     """Another worker has the document now, or it was cancelled or deleted: stop, and write nothing."""
 
@@ -230,6 +239,14 @@ class StorageUnavailable(TransientError):
 class InvalidRequest(PermanentError):
     code = "invalid_request"
     hint = "See /docs for the shape of the request."
+
+
+class RerankerMissing(PermanentError):
+    code = "reranker_missing"
+    hint = "Set RERANKER_URL, or search without `rerank`."
+
+    def __init__(self) -> None:
+        super().__init__("There is no reranker here.")
 
 
 class IdempotencyKeyReused(PermanentError):

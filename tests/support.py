@@ -12,8 +12,8 @@ from app.models.sql import fetch
 
 
 async def emptied_database() -> None:
-    """Remove all documents; the vector space stays."""
-    await connections.get("default").execute_script("TRUNCATE documents, chunk_changes CASCADE")
+    """Remove all documents and collections; the vector space stays."""
+    await connections.get("default").execute_script("TRUNCATE collections, chunk_changes CASCADE")
 
 
 async def vectors_of(document_id: UUID) -> NDArray[np.float32]:

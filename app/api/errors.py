@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import asyncpg
@@ -30,6 +31,8 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    errors.RerankerMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.RerankerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,
     errors.EmbedderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -95,13 +98,19 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     places = [
         InvalidField(
-            pointer="/" + "/".join(str(part)[:MAX_TOLD_CHARS] for part in found["loc"] if part != "body"),
+            pointer=_pointer(found["loc"]),
             detail=_plain(found["msg"]),
         )
         for found in error.errors()[:MAX_TOLD_PLACES]
     ]
     told = "; ".join(f"{place.pointer}: {place.detail}" for place in places)
     return problem(errors.InvalidRequest(f"The request is wrong: {told}."), invalid=places)
+
+
+def _pointer(place: Sequence[str | int]) -> str:
+    """Into the body, or the name of a parameter; without pydantic's own words for the kind of a part."""
+    parts = [str(part) for part in place if part != "body"]
+    return "/" + "/".join(part[:MAX_TOLD_CHARS] for part in parts if part[:1] + part[-1:] != "<>")
 
 
 def _plain(message: str) -> str:

@@ -6,16 +6,31 @@ from fastapi import APIRouter
 
 from app.api.dependencies import Resources
 from app.api.problems import problems
-from app.errors import EmbedderRefused, EmbedderUnavailable, InvalidRequest, PayloadTooLarge
+from app.errors import (
+    EmbedderRefused,
+    EmbedderUnavailable,
+    InvalidRequest,
+    PayloadTooLarge,
+    RerankerMissing,
+    RerankerUnavailable,
+)
 from app.schemas.search import SearchHit, SearchRequest, SearchResponse
 
 router = APIRouter(tags=["search"])
 
 
 @router.post(
-    "/search", responses=problems(EmbedderRefused, EmbedderUnavailable, InvalidRequest, PayloadTooLarge)
+    "/search",
+    responses=problems(
+        EmbedderRefused,
+        EmbedderUnavailable,
+        InvalidRequest,
+        PayloadTooLarge,
+        RerankerMissing,
+        RerankerUnavailable,
+    ),
 )
 async def search(asked: SearchRequest, resources: Resources) -> SearchResponse:
     """The passages that answer a question best, with the place where each stands."""
-    hits = await resources.search.search(asked.query, top_k=asked.top_k, collections=asked.collections)
+    hits = await resources.search.search(asked.asked())
     return SearchResponse(hits=[SearchHit.of(hit) for hit in hits])

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     EMBEDDER_THREADS: int = Field(default=1, ge=1, le=256)
     MODEL_CACHE_DIR: Path = Path(".data/models")
 
+    # Search.
+    RERANKER_URL: str | None = None
+    RERANKER_MODEL: str | None = None
+    RERANKER_API_KEY: SecretStr | None = None
+    RERANKER_TIMEOUT_S: float = Field(default=10, gt=0, le=600)
+
     # The promise: how long a worker may hold a document without a sign of life, and what happens then.
     LEASE_S: float = Field(default=30, ge=1, le=3600)
     BEAT_S: float = Field(default=10, ge=0.1, le=600)
@@ -103,12 +109,12 @@ class Settings(BaseSettings):
             raise ValueError("must begin with file:// and name a folder")
         return url
 
-    @field_validator("EMBEDDER_URL")
+    @field_validator("EMBEDDER_URL", "RERANKER_URL")
     @classmethod
-    def _is_http(cls, url: str) -> str:
-        if urlsplit(url).scheme not in {"http", "https"}:
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in {"http", "https"}:
             raise ValueError("must begin with http:// or https://")
-        return url.rstrip("/")
+        return None if url is None else url.rstrip("/")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -113,7 +113,7 @@ class Chunk(Model):
                 ),
             )
             await connection.execute(
-                STORE_WORDS, ids, collection.id, collection.language, collection.average_length
+                STORE_WORDS, ids, collection.id, collection.language, collection.weighed_length
             )
 
 

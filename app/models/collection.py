@@ -14,6 +14,12 @@ from app.models.sql import fetch, transaction
 #: What a chunk has of words, until its collection has been counted once.
 NOMINAL_LENGTH = 100
 
+#: Weights are made anew when the average that they were made by is off by more than this.
+DRIFT = 0.1
+
+#: Chunks that are weighed anew in one statement.
+WEIGHED_AT_ONCE = 5_000
+
 #: A count reads so many chunks at the most; of a larger collection, a sample of so many.
 COUNTED_AT_ONCE = 100_000
 
@@ -42,14 +48,10 @@ class Collection(Model):
     counted_chunks = fields.BigIntField(default=0)
     counted_words = fields.BigIntField(default=0)
     counted_at = fields.DatetimeField(null=True)
+    weighed_length = fields.FloatField(default=NOMINAL_LENGTH)  # What the stored weights take for average.
 
     class Meta:
         table = "collections"
-
-    @property
-    def average_length(self) -> float:
-        """Words in a chunk, as far as they have been counted."""
-        return self.counted_words / self.counted_chunks if self.counted_words else NOMINAL_LENGTH
 
     @classmethod
     async def searched(cls, names: Sequence[str] | None) -> list[Self]:
@@ -77,7 +79,11 @@ class Collection(Model):
 
     @classmethod
     async def keep_counts(cls) -> None:
-        """Count anew the words of those that have changed by a tenth. One process at a time, or none."""
+        """Count anew the words of those that have changed by a tenth. One process at a time, or none.
+
+        A search needs to know how rare a word is, and how long chunks are, only roughly; so nobody who stores
+        or deletes has to wait for anybody else to write it down.
+        """
         async with transaction() as db:
             locked = await fetch("SELECT pg_try_advisory_xact_lock($1) AS mine", UPKEEP_LOCK, db=db)
             if not locked[0]["mine"]:
@@ -91,17 +97,22 @@ class Collection(Model):
             ORDER BY counted_at NULLS FIRST LIMIT 10
             """
         ):
-            await cls._init_from_db(**row)._count()
+            if counted := await cls._init_from_db(**row)._count():
+                await counted._weigh()
 
-    async def _count(self) -> None:
-        """How many chunks each word is in: with their number, its weight in a search."""
+    async def _count(self) -> Self | None:
+        """How many chunks each word is in: with their number, its weight in a search.
+
+        Returns:
+            The row as it is now; None when another process is at it.
+        """
         share = min(1.0, COUNTED_AT_ONCE / max(self.chunks, 1))
         sampled = "" if share == 1 else f"TABLESAMPLE SYSTEM ({share * 100:.4f})"
         mine = f"words @@ '''={self.id}'''::tsquery"
         async with transaction() as db:
             locked = await fetch("SELECT pg_try_advisory_xact_lock($1) AS mine", UPKEEP_LOCK, db=db)
             if not locked[0]["mine"]:
-                return
+                return None
             await fetch("DELETE FROM word_counts WHERE collection_id = $1", self.id, db=db)
             await fetch(
                 """
@@ -115,7 +126,7 @@ class Collection(Model):
                 int(self.chunks * share / RARE),
                 db=db,
             )
-            await fetch(
+            rows = await fetch(
                 f"""
                 UPDATE collections SET changed_chunks = changed_chunks - $2, counted_at = now(),
                     counted_chunks = found.chunks, counted_words = found.words
@@ -123,12 +134,44 @@ class Collection(Model):
                     SELECT count(*) AS chunks, COALESCE(sum(length), 0) AS words
                     FROM chunk_words {sampled} WHERE {mine}
                 ) AS found
-                WHERE id = $1
+                WHERE id = $1 RETURNING collections.*
                 """,
                 self.id,
                 self.changed_chunks,
                 db=db,
             )
+        return self._init_from_db(**rows[0]) if rows else None
+
+    async def _weigh(self) -> None:
+        """Weigh all words by the average length as it is now, if that is not what their weights say."""
+        if not self.counted_words:
+            return
+        average = self.counted_words / self.counted_chunks
+        if abs(average - self.weighed_length) <= DRIFT * self.weighed_length:
+            return
+        # From here on, what is stored is weighed by the new one; what a process stores just now by the old
+        # one is found by the count after this.
+        await fetch("UPDATE collections SET weighed_length = $2 WHERE id = $1", self.id, average)
+        last = 0
+        while True:
+            rows = await fetch(
+                f"""
+                WITH batch AS (
+                    SELECT chunk_id FROM chunk_words
+                    WHERE words @@ '''={self.id}'''::tsquery AND chunk_id > $1
+                    ORDER BY chunk_id LIMIT {WEIGHED_AT_ONCE}
+                ), weighed AS (
+                    UPDATE chunk_words AS w SET weights = word_weights(words, $2)
+                    FROM batch WHERE w.chunk_id = batch.chunk_id
+                )
+                SELECT max(chunk_id) AS last FROM batch
+                """,
+                last,
+                average,
+            )
+            if rows[0]["last"] is None:
+                return
+            last = rows[0]["last"]
 
 
 async def _fold(db: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.schemas.filters import FilterPart, checked
 from app.schemas.ingest import NOT_BLANK, StorableText, not_blank
-from app.search.vector import Hit
+from app.search.hits import Hit
+from app.services.search_service import Mode, Search
 
 
 class SearchRequest(BaseModel):
@@ -16,17 +18,65 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"query": "When does the upper gate open?", "top_k": 3}]},
+        json_schema_extra={
+            "examples": [
+                {"query": "When does the upper gate open?", "top_k": 3},
+                {
+                    "query": 'gate "high water" -winter',
+                    "mode": "keyword",
+                    "filter": {"field": "metadata.season", "in": ["spring", "summer"]},
+                },
+            ]
+        },
     )
 
     query: Annotated[StorableText, AfterValidator(not_blank)] = Field(
         max_length=8000, json_schema_extra=NOT_BLANK
     )
-    mode: Literal["vector"] = "vector"
+    mode: Mode = Field(
+        default="hybrid",
+        description='`keyword`: by words (BM25); "phrases" have to be there, -words must not. `vector`: by'
+        " meaning. `hybrid`: both, fused by rank.",
+    )
     top_k: int = Field(default=10, ge=1, le=200)
     collections: list[StorableText] | None = Field(
         default=None, min_length=1, max_length=100, description="All, when left out."
     )
+    filter: Annotated[FilterPart, AfterValidator(checked)] | None = Field(
+        default=None, description="Only documents that this holds for."
+    )
+    min_score: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leave out hits with a lower `score`."
+    )
+    max_per_document: int | None = Field(
+        default=None, ge=1, le=200, description="At most so many hits of one."
+    )
+    context: int = Field(
+        default=0, ge=0, le=5, description="Add so many chunks before and after each hit, as one text."
+    )
+    ef_search: int | None = Field(
+        default=None, ge=1, le=1000, description="How far the vector index looks; 100 when left out."
+    )
+    exact: bool = Field(default=False, description="Compare with every vector, whatever it takes.")
+    rerank: bool = Field(
+        default=False, description="Let the reranker order the best 50; `score` is then its own."
+    )
+
+    def asked(self) -> Search:
+        """The request in the words of the service."""
+        return Search(
+            query=self.query,
+            mode=self.mode,
+            top_k=self.top_k,
+            collections=self.collections,
+            filter=None if self.filter is None else self.filter.filter(),
+            min_score=self.min_score,
+            max_per_document=self.max_per_document,
+            context=self.context,
+            ef_search=self.ef_search,
+            is_exact=self.exact,
+            rerank=self.rerank,
+        )
 
 
 class Citation(BaseModel):
@@ -40,6 +90,28 @@ class Citation(BaseModel):
     headings: list[str]
 
 
+class Leg(BaseModel):
+    """Where one way of searching saw the hit."""
+
+    rank: int = Field(description="From 1.")
+    score: float = Field(description="`vector`: the cosine, from -1 to 1. `keyword`: BM25, from 0.")
+
+
+class Highlight(BaseModel):
+    """A word of the query, in whatever form: characters `[start:end]` of the hit's `text`."""
+
+    start: int
+    end: int
+
+
+class Context(BaseModel):
+    """The hit with its neighbours: `[char_start:char_end]` of the document's text."""
+
+    text: str
+    char_start: int
+    char_end: int
+
+
 class SearchHit(BaseModel):
     """A passage that answers."""
 
@@ -48,8 +120,14 @@ class SearchHit(BaseModel):
     version: int
     collection: str
     text: str
-    score: float = Field(description="Cosine similarity, from -1 to 1.")
+    score: float = Field(
+        description="`hybrid`: 1 for the first in both rankings, down to 0. `vector`, `keyword`: the leg's"
+        " own; with `rerank`: the reranker's."
+    )
+    legs: dict[str, Leg] = Field(description="`keyword` and `vector`, as far as they found it.")
     citation: Citation
+    highlights: list[Highlight]
+    context: Context | None
     metadata: dict[str, Any]
 
     @classmethod
@@ -62,6 +140,9 @@ class SearchHit(BaseModel):
             collection=hit.collection,
             text=hit.text,
             score=hit.score,
+            legs={name: Leg(rank=place.rank, score=place.score) for name, place in hit.legs.items()},
+            highlights=[Highlight(start=span.start, end=span.end) for span in hit.highlights],
+            context=None if hit.context is None else Context(**hit.context._asdict()),
             citation=Citation(
                 title=hit.title,
                 source=hit.source_name or hit.external_id,

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 import structlog
 
 from app.core.database import BROKEN
+from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
 from app.services.orphans import adopt, remove_orphans
@@ -29,6 +30,13 @@ async def keep_house(store: ContentStore) -> None:
         # Not at once, and not all workers together: there are better things to do after a start.
         await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
         await _try(clean(store))
+
+
+async def keep_counts(every_s: float) -> None:
+    """Follow what is stored and deleted with the counts that searches rank by, until cancelled."""
+    while True:
+        await _try(Collection.keep_counts())
+        await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
 
 
 async def _try(work: Coroutine[None, None, None]) -> None:

@@ -61,10 +61,13 @@ class IngestionService:
         document.enter(Stage.CHUNKING)
         passages = await asyncio.to_thread(self.chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
-        chunks = await self._embed(document, passages, parsed.text)
+        vectors = await self._embed(document, passages)
         document.enter(Stage.STORING)
         return Ingested(
-            media_type=parsed.media_type, title=parsed.title, warnings=parsed.warnings, chunks=chunks
+            media_type=parsed.media_type,
+            title=parsed.title,
+            warnings=parsed.warnings,
+            chunks=chunks_of(passages, vectors, parsed.text),
         )
 
     @asynccontextmanager
@@ -82,19 +85,15 @@ class IngestionService:
             file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
             yield Path(f"/dev/fd/{file.fileno()}")
 
-    async def _embed(self, document: Document, passages: list[Passage], text: str) -> list[NewChunk]:
-        chunks: list[NewChunk] = []
-        gaps = _gaps(passages, text)
+    async def _embed(self, document: Document, passages: list[Passage]) -> list[NDArray[np.float16]]:
+        embedded: list[NDArray[np.float16]] = []
         for first in range(0, len(passages), EMBED_AT_ONCE):
             some = passages[first : first + EMBED_AT_ONCE]
             is_last = first + EMBED_AT_ONCE >= len(passages)
             vectors = await self._vectors(document, [passage.text for passage in some], is_last=is_last)
-            chunks.extend(
-                _chunk(gap, passage, vectors[passage.text])
-                for gap, passage in zip(gaps[first:], some, strict=False)
-            )
-            document.progress_done = len(chunks)
-        return chunks
+            embedded.extend(vectors[passage.text] for passage in some)
+            document.progress_done = len(embedded)
+        return embedded
 
     async def _vectors(
         self, document: Document, texts: list[str], *, is_last: bool
@@ -132,20 +131,22 @@ class IngestionService:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)
 
 
-def _gaps(passages: Sequence[Passage], text: str) -> list[str]:
-    """For each passage, the white space between what the ones before it reached and its beginning."""
-    reached = [0, *accumulate((passage.char_end for passage in passages), max)]
-    return [text[end : passage.char_start] for end, passage in zip(reached, passages, strict=False)]
-
-
-def _chunk(gap: str, passage: Passage, vector: NDArray[np.float16]) -> NewChunk:
-    return NewChunk(
-        gap=gap,
-        text=passage.text,
-        char_start=passage.char_start,
-        char_end=passage.char_end,
-        page=passage.page,
-        headings=passage.headings,
-        token_count=passage.token_count,
-        embedding=vector,
-    )
+def chunks_of(
+    passages: Sequence[Passage], vectors: Sequence[NDArray[np.float16]], text: str
+) -> list[NewChunk]:
+    """Passages of `text` and their vectors, as they are stored."""
+    # What the ones before each reached: white space up to its beginning belongs to no passage.
+    reached = accumulate((passage.char_end for passage in passages), max, initial=0)
+    return [
+        NewChunk(
+            text=passage.text,
+            char_start=passage.char_start,
+            char_end=passage.char_end,
+            page=passage.page,
+            headings=passage.headings,
+            token_count=passage.token_count,
+            embedding=vector,
+            gap=text[end : passage.char_start],
+        )
+        for passage, vector, end in zip(passages, vectors, reached, strict=False)
+    ]

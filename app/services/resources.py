@@ -13,6 +13,7 @@ from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
+from app.search.reranker import Reranker
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
@@ -52,13 +53,17 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
     Raises:
         StartupError: Something is missing or wrong; the sentence says what to do.
     """
-    async with database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S), _embedder(settings) as embedder:
+    async with (
+        database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S),
+        _embedder(settings) as embedder,
+        _reranker(settings) as reranker,
+    ):
         store = ContentStore(settings.STORAGE_URL)
         yield APIResources(
             settings=settings,
             store=store,
             intake=IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES),
-            search=SearchService(embedder=embedder),
+            search=SearchService(embedder=embedder, reranker=reranker),
         )
 
 
@@ -102,6 +107,20 @@ async def _embedder(settings: Settings) -> AsyncIterator[Embedder]:
         yield embedder
     finally:
         await embedder.close()
+
+
+@asynccontextmanager
+async def _reranker(settings: Settings) -> AsyncIterator[Reranker | None]:
+    if settings.RERANKER_URL is None:
+        yield None
+        return
+    async with Reranker(
+        url=settings.RERANKER_URL,
+        model=settings.RERANKER_MODEL,
+        api_key=settings.RERANKER_API_KEY,
+        timeout_s=settings.RERANKER_TIMEOUT_S,
+    ) as reranker:
+        yield reranker
 
 
 async def _open_embedder(settings: Settings) -> Embedder:

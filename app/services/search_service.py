@@ -2,23 +2,122 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from app.embedding.protocol import Embedder, TextKind
-from app.search.vector import Hit, nearest_chunks
+from app.errors import RerankerMissing
+from app.search.filters import Filter
+from app.search.fusion import Fused, at_most_of_each, fuse
+from app.search.hits import Hit, add_context, load
+from app.search.keyword import best_chunks, by_language, terms_of
+from app.search.question import Question
+from app.search.reranker import Reranker
+from app.search.scope import Ranked, Scope
+from app.search.vector import nearest_chunks
+
+#: How far down its ranking each leg is heard: what is far down in one may be high up in the other.
+DEPTH = 100
+
+#: How many hits a reranker gets to see.
+RERANKED = 50
+
+Mode = Literal["hybrid", "vector", "keyword"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is asked for. `POST /search` tells what each of these means."""
+
+    query: str
+    mode: Mode = "hybrid"
+    top_k: int = 10
+    collections: Sequence[str] | None = None
+    filter: Filter | None = None
+    min_score: float | None = None
+    max_per_document: int | None = None
+    context: int = 0
+    ef_search: int | None = None
+    is_exact: bool = False
+    rerank: bool = False
 
 
 class SearchService:
-    """Embeds the question and finds the chunks nearest to it."""
+    """Finds by words and by meaning, and makes one ranking of both."""
 
-    def __init__(self, *, embedder: Embedder) -> None:
+    def __init__(self, *, embedder: Embedder, reranker: Reranker | None = None) -> None:
         self.embedder = embedder
+        self.reranker = reranker
 
-    async def search(self, query: str, *, top_k: int, collections: Sequence[str] | None) -> list[Hit]:
-        """The `top_k` best passages, best first; from all collections when none are named.
+    async def search(self, asked: Search) -> list[Hit]:
+        """The best passages, best first.
 
         Raises:
-            EmbedderUnavailable: The question cannot be embedded just now.
+            EmbedderUnavailable, EmbedderRefused: The question cannot be embedded.
+            RerankerMissing, RerankerUnavailable: The hits cannot be put in a better order.
         """
-        vectors = await self.embedder.embed([query], TextKind.QUERY)
-        return await nearest_chunks(vectors[0], top_k=top_k, collections=collections)
+        if asked.rerank and self.reranker is None:
+            raise RerankerMissing
+        scope = await Scope.of(asked.collections, asked.filter)
+        # In a search by meaning alone, a minus or a quotation mark is a part of what is meant.
+        question = Question(asked.query) if asked.mode == "vector" else Question.parse(asked.query)
+        fused = fuse(await self._legs(asked, question, scope))
+        if asked.max_per_document is not None:
+            fused = at_most_of_each(fused, asked.max_per_document)
+        if asked.rerank:
+            hits = await self._reranked(asked, await load(fused[: max(RERANKED, asked.top_k)], question.text))
+        else:
+            hits = await load(_good_enough(fused, asked.min_score)[: asked.top_k], question.text)
+        if asked.context and hits:
+            await add_context(hits, asked.context)
+        return hits
+
+    async def _legs(self, asked: Search, question: Question, scope: Scope) -> dict[str, Sequence[Ranked]]:
+        depth = max(DEPTH, 2 * asked.top_k) * (1 if asked.max_per_document is None else 4)
+        if asked.mode == "keyword":
+            return {"keyword": await best_chunks(question, scope, limit=depth, top_k=asked.top_k)}
+        if asked.mode == "vector":
+            return {"vector": await self._nearest(asked, question, scope, depth)}
+        keyword, vector = await asyncio.gather(
+            best_chunks(question, scope, limit=depth, top_k=asked.top_k),
+            self._nearest(asked, question, scope, depth),
+        )
+        return {"keyword": keyword, "vector": vector}
+
+    async def _nearest(self, asked: Search, question: Question, scope: Scope, limit: int) -> list[Ranked]:
+        if not question.text or not scope.collections:
+            return []
+        vectors = await self.embedder.embed([question.text], TextKind.QUERY)
+        if not (question.phrases or question.excluded):
+            return await nearest_chunks(
+                vectors[0], scope, limit=limit, ef_search=asked.ef_search, is_exact=asked.is_exact
+            )
+        found: list[Ranked] = []
+        for language, collections in by_language(scope.collections).items():
+            found += await nearest_chunks(
+                vectors[0],
+                scope.within(collections),
+                limit=limit,
+                ef_search=asked.ef_search,
+                is_exact=asked.is_exact,
+                must=(await terms_of(question, language)).must,
+            )
+        return sorted(found, key=lambda ranked: -ranked.score)[:limit]
+
+    async def _reranked(self, asked: Search, hits: list[Hit]) -> list[Hit]:
+        assert self.reranker is not None
+        if not hits:
+            return []
+        scores = await self.reranker.scores(asked.query, [hit.text for hit in hits])
+        ranked = [
+            replace(hit, score=score, rerank_score=score) for hit, score in zip(hits, scores, strict=True)
+        ]
+        ranked.sort(key=lambda hit: -hit.score)
+        least = asked.min_score
+        return [hit for hit in ranked if least is None or hit.score >= least][: asked.top_k]
+
+
+def _good_enough(fused: list[Fused], min_score: float | None) -> list[Fused]:
+    return fused if min_score is None else [each for each in fused if each.score >= min_score]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tortoise import connections
 
 from app.core.config import Settings
 from app.core.database import database
-from app.models.chunk import NewChunk
+from app.embedding.hash import HashEmbedder
+from app.models.chunk import Chunk, NewChunk
 from app.models.document import Document, Ingested, NewDocument
+from app.models.sql import fetch, transaction
 from app.models.vector_space import VectorSpace
+from app.search import vector
+from app.search.scope import Ranked, Scope
 from app.search.vector import nearest_chunks
+from app.services.search_service import Search, SearchService
 from tests.support import emptied_database
 
 DIMENSIONS = 64
@@ -44,27 +49,62 @@ async def stored(collection: str, vectors: NDArray[np.float16]) -> UUID:
     accepted = await Document.accept(new)
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
-    chunks = [
-        NewChunk(f"{collection} {n}", n, n + 1, n, ("H",), 1, vector) for n, vector in enumerate(vectors)
-    ]
+    chunks = [NewChunk(f"{collection} {n}", n, n + 1, n, ("H",), 1, own) for n, own in enumerate(vectors)]
     assert await document.complete(Ingested(media_type="text/plain", title="T", warnings=[], chunks=chunks))
     return document.id
 
 
-async def test_hits_are_in_the_exact_order_with_their_citation() -> None:
+async def nearest(question: NDArray[np.float32], top_k: int, *names: str, **how: Any) -> list[Ranked]:
+    return await nearest_chunks(question, await Scope.of(names or None, None), limit=top_k, **how)
+
+
+async def ordinals(found: list[Ranked]) -> list[int]:
+    known = {chunk.id: chunk.ordinal for chunk in await Chunk.all()}
+    return [known[ranked.chunk_id] for ranked in found]
+
+
+@pytest.mark.parametrize("exact_up_to", [-1, 5000], ids=["through the index", "one by one"])
+@pytest.mark.parametrize("how", [{}, {"ef_search": 400}, {"is_exact": True}], ids=str)
+async def test_hits_are_in_the_exact_order(
+    monkeypatch: pytest.MonkeyPatch, exact_up_to: int, how: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(vector, "EXACT_UP_TO", exact_up_to)
     vectors = unit(RANDOM.standard_normal((500, DIMENSIONS)))
     document_id = await stored("a", vectors)
     question = unit(RANDOM.standard_normal(DIMENSIONS)).astype(np.float32)
 
-    hits = await nearest_chunks(question, top_k=10)
+    found = await nearest(question, 10, **how)
 
     exact = np.argsort(-(vectors.astype(np.float32) @ question))[:10]
-    assert [hit.text for hit in hits] == [f"a {n}" for n in exact]
-    assert hits[0].score == pytest.approx(float(vectors[exact[0]].astype(np.float32) @ question), abs=1e-3)
-    assert (hits[0].document_id, hits[0].title, hits[0].headings) == (document_id, "T", ["H"])
+    assert await ordinals(found) == exact.tolist()
+    assert found[0].score == pytest.approx(float(vectors[exact[0]].astype(np.float32) @ question), abs=1e-3)
+    assert {ranked.document_id for ranked in found} == {document_id}
 
 
-async def test_a_small_collection_far_from_the_question_still_gives_all_its_hits() -> None:
+async def test_a_narrow_view_finds_less_and_lasts_for_one_search_only() -> None:
+    await stored("a", unit(RANDOM.standard_normal((6000, DIMENSIONS))))
+    questions = unit(RANDOM.standard_normal((20, DIMENSIONS))).astype(np.float32)
+
+    async def recall(**how: Any) -> float:
+        shares = []
+        for question in questions:
+            exact = {ranked.chunk_id for ranked in await nearest(question, 10, is_exact=True)}
+            shares.append(
+                len(exact & {ranked.chunk_id for ranked in await nearest(question, 10, **how)}) / 10
+            )
+        return float(np.mean(shares))
+
+    # Vectors without any structure are the hardest there are; those of texts are far easier to find.
+    assert await recall(ef_search=10) < await recall() < await recall(ef_search=1000)
+    (setting,) = await fetch("SHOW hnsw.ef_search")
+    assert setting["hnsw.ef_search"] == "100"
+
+
+@pytest.mark.parametrize("wanted", [10, 50])
+async def test_a_small_collection_far_from_the_question_still_gives_all_its_hits(
+    monkeypatch: pytest.MonkeyPatch, wanted: int
+) -> None:
+    monkeypatch.setattr(vector, "EXACT_UP_TO", -1)
     question = np.zeros(DIMENSIONS, np.float32)
     question[0] = 1
     near = RANDOM.standard_normal((6000, DIMENSIONS)) * 0.1
@@ -72,27 +112,26 @@ async def test_a_small_collection_far_from_the_question_still_gives_all_its_hits
     far = RANDOM.standard_normal((40, DIMENSIONS)) * 0.1
     far[:, 0] -= 1
     await stored("near", unit(near))
-    await stored("far", unit(far))
-    # As with far more chunks than a test can afford: the index gives up long before it comes to the far ones.
-    await connections.get("default").execute_query("ANALYZE chunks")
-    database_name = (await connections.get("default").execute_query_dict("SELECT current_database()"))[0]
-    name = database_name["current_database"]
-    await connections.get("default").execute_query(f"ALTER DATABASE {name} SET hnsw.max_scan_tuples = 100")
-    try:
-        await connections.get("default")._pool.expire_connections()  # type: ignore[attr-defined]
-        assert len(await nearest_chunks(question, top_k=10, collections=["far"])) == 10
-        assert len(await nearest_chunks(question, top_k=50, collections=["far"])) == 40
-        assert {hit.collection for hit in await nearest_chunks(question, top_k=10)} == {"near"}
-    finally:
-        await connections.get("default").execute_query(f"ALTER DATABASE {name} RESET hnsw.max_scan_tuples")
+    far_away = await stored("far", unit(far))
+    await fetch("ANALYZE chunk_vectors")
+
+    async with transaction():
+        # As with far more chunks than a test can afford: the index gives up long before it comes to those.
+        await fetch("SELECT set_config('hnsw.max_scan_tuples', '100', TRUE)")
+        found = await nearest(question, wanted, "far")
+        anywhere = await nearest(question, wanted)
+
+    assert len(found) == min(wanted, 40)
+    assert {ranked.document_id for ranked in found} == {far_away}
+    assert far_away not in {ranked.document_id for ranked in anywhere}
 
 
 async def test_a_collection_without_documents_has_no_hits() -> None:
     await stored("a", unit(RANDOM.standard_normal((3, DIMENSIONS))))
     question = unit(RANDOM.standard_normal(DIMENSIONS)).astype(np.float32)
 
-    assert await nearest_chunks(question, top_k=10, collections=["b"]) == []
-    assert len(await nearest_chunks(question, top_k=10, collections=["a", "b"])) == 3
+    assert await nearest(question, 10, "b") == []
+    assert len(await nearest(question, 10, "a", "b")) == 3
 
 
 async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() -> None:
@@ -117,7 +156,7 @@ async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() ->
         )
 
     async def cited() -> tuple[object, ...]:
-        (hit,) = await nearest_chunks(np.ones(DIMENSIONS, np.float32), top_k=5)
+        (hit,) = await SearchService(embedder=HashEmbedder()).search(Search(query="gate"))
         return hit.title, hit.source_name, hit.metadata, hit.version
 
     document_id = (await Document.accept(version("1", "old"))).document_id

@@ -1,0 +1,74 @@
+"""Where a search looks: in some collections, and there in the documents that a filter lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from app.models.collection import Collection
+from app.models.sql import fetch
+from app.search.filters import SQL, All, Condition, Filter
+
+
+class Ranked(NamedTuple):
+    """A chunk that a leg of the search has found."""
+
+    chunk_id: int
+    document_id: UUID
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Documents of `collections` that `condition` holds for."""
+
+    collections: Sequence[Collection]
+    condition: Filter | None  # None: it holds for all, and those are all collections that there are.
+    chunks: int | None  # In all of them; None: not known before looking.
+
+    @classmethod
+    async def of(cls, names: Sequence[str] | None, condition: Filter | None) -> Self:
+        """The scope as it is now; names of collections that are not there are places with nothing in them."""
+        known = await Collection.searched(names)
+        if names is None and condition is None:
+            return cls(known, None, sum(each.chunks for each in known))
+        own = [Condition("collection", "in", [each.name for each in known])]
+        if condition is None:
+            return cls(known, All(own), sum(each.chunks for each in known))
+        return cls(known, All([*own, condition]), None)
+
+    def within(self, collections: Sequence[Collection]) -> Scope:
+        """The part of it that lies in these collections."""
+        if len(collections) == len(self.collections):
+            return self
+        own = Condition("collection", "in", [each.name for each in collections])
+        parts = [own] if self.condition is None else [own, self.condition]
+        return Scope(collections, All(parts), None)
+
+    async def is_small(self, limit: int) -> bool:
+        """Whether it has at most `limit` chunks."""
+        if self.chunks is not None:
+            return self.chunks <= limit
+        sql = SQL()
+        rows = await fetch(
+            f"""
+            SELECT COALESCE(sum(chunk_count), 0) AS chunks FROM (
+                SELECT chunk_count FROM documents AS d
+                WHERE chunk_count > 0 AND {self.where(sql)} LIMIT {limit + 1:d}
+            ) AS counted
+            """,
+            *sql.values,
+        )
+        return bool(rows[0]["chunks"] <= limit)
+
+    def where(self, sql: SQL) -> str:
+        """The condition on `documents AS d`."""
+        return "TRUE" if self.condition is None else sql.where(self.condition)
+
+    def joined(self, sql: SQL, alias: str) -> tuple[str, str]:
+        """The join of `documents AS d` to a table with `document_id`, if one is needed; and the condition."""
+        if self.condition is None:
+            return "", "TRUE"
+        return f"JOIN documents AS d ON d.id = {alias}.document_id", self.where(sql)

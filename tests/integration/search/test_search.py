@@ -1,0 +1,402 @@
+"""Questions over HTTP: by words, by meaning, by both; filters, citations, and what is left out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from app.models.collection import Collection
+from app.models.document import Document
+from app.models.sql import fetch, transaction
+from app.search.filters import SQL, Condition
+from tests.integration.search.support import indexed
+
+GATES = "The upper gate opens at six in the morning. The lower gate follows when the chamber is full."
+WATER = "In high water the gates stay closed, and the keeper sounds the horn twice."
+SWANS = "The swan has five cygnets. Nobody feeds them, and nobody should."
+
+
+async def search(client: httpx.AsyncClient, query: str, **asked: Any) -> list[dict[str, Any]]:
+    answer = await client.post("/search", json={"query": query, **asked})
+    assert answer.status_code == 200, answer.text
+    hits: list[dict[str, Any]] = answer.json()["hits"]
+    return hits
+
+
+def texts(hits: list[dict[str, Any]]) -> list[str]:
+    return [hit["text"] for hit in hits]
+
+
+# --- By words ----------------------------------------------------------------------------------------------
+
+
+async def test_words_are_found_in_every_form_and_the_rare_ones_count_most(client: httpx.AsyncClient) -> None:
+    for text in (GATES, WATER, SWANS, "A gate. And a gate.", "The gate is not a swan."):
+        await indexed(text)
+
+    assert texts(await search(client, "feeding swans at the gate", mode="keyword"))[0] == SWANS
+    assert texts(await search(client, "horns", mode="keyword")) == [WATER]
+    assert await search(client, "the of and", mode="keyword") == []
+    assert await search(client, "zeppelin", mode="keyword") == []
+
+
+async def test_scores_are_those_of_bm25(client: httpx.AsyncClient) -> None:
+    """By the formula of Lucene's BM25 with k1 = 1.2 and b = 0.75, over lexemes."""
+    for text in ("gate gate lock", "gate swan horn keeper river", "lock"):
+        await indexed(text)
+    await Collection.keep_counts()  # From now on the average length is known,
+    for text in ("gate gate lock river", "swan gate"):
+        await indexed(text)  # and these are weighed by it.
+    await Collection.keep_counts()
+
+    hits = await search(client, "gate river", mode="keyword")
+
+    def score(counts: list[int], length: int, containing: list[int], average: float) -> float:
+        return sum(
+            math.log(1 + (5 - n + 0.5) / (n + 0.5)) * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * length / average))
+            for tf, n in zip(counts, containing, strict=True)
+        )
+
+    found = {hit["text"]: hit["score"] for hit in hits}
+    assert found["gate gate lock river"] == pytest.approx(score([2, 1], 4, [4, 2], 3), abs=2e-3)
+    assert found["swan gate"] == pytest.approx(score([1], 2, [4], 3), abs=2e-3)
+    assert texts(hits)[0] == "gate gate lock river"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ('"lower gate"', [GATES]),
+        ('"gate lower"', []),
+        ("gate -horn", [GATES]),
+        ('gate -"upper gate"', [WATER]),
+        ('"high water" gates', [WATER]),
+        ("gate - horn", [WATER, GATES]),
+        ('gate "', [GATES, WATER]),
+        ("-gate", []),
+        ("well-known gate", [GATES, WATER]),
+    ],
+)
+@pytest.mark.parametrize("mode", ["keyword", "hybrid"])
+async def test_phrases_have_to_be_there_and_minus_words_must_not(
+    client: httpx.AsyncClient, query: str, expected: list[str], mode: str
+) -> None:
+    for text in (GATES, WATER):
+        await indexed(text)
+
+    assert sorted(texts(await search(client, query, mode=mode))) == sorted(expected)
+
+
+async def test_each_collection_has_its_words_counted_for_itself(client: httpx.AsyncClient) -> None:
+    for number in range(20):
+        await indexed(f"gate {number}", collection="gates")
+    for text in ("a gate and a swan", "a swan", "a swan again", "swans"):
+        await indexed(text, collection="birds")
+    await Collection.keep_counts()
+
+    rows = await fetch(
+        "SELECT n.name, w.chunks FROM word_counts AS w JOIN collections AS n ON n.id = w.collection_id"
+        " WHERE word = 'gate' ORDER BY n.name"
+    )
+    assert [tuple(row.values()) for row in rows] == [("birds", 1), ("gates", 20)]
+    (hit, *_) = await search(client, "gate swan", mode="keyword", collections=["birds"])
+    assert hit["text"] == "a gate and a swan"
+
+
+async def test_counts_follow_what_is_deleted_and_updated(client: httpx.AsyncClient) -> None:
+    doomed = await indexed("a gate", external_id="a")
+    await indexed("a swan", external_id="b")
+    await Collection.keep_counts()
+    await indexed("a heron", external_id="b")
+    await client.delete(f"/documents/{doomed}")
+    await Collection.keep_counts()
+
+    counts = await fetch("SELECT word, chunks FROM word_counts ORDER BY word")
+    assert [tuple(row.values()) for row in counts] == [("heron", 1)]
+    collection = await Collection.get(name="default")
+    assert (collection.chunks, collection.counted_chunks, collection.counted_words) == (1, 1, 1)
+
+
+async def test_words_that_were_not_counted_yet_are_found_all_the_same(client: httpx.AsyncClient) -> None:
+    await indexed(GATES)
+    await Collection.keep_counts()
+    await indexed(SWANS)
+
+    assert texts(await search(client, "cygnets", mode="keyword")) == [SWANS]
+
+
+async def test_a_language_is_a_collections_own(client: httpx.AsyncClient) -> None:
+    await Collection.create(name="names", language="simple")
+    await indexed("The gates of Who", collection="names")
+    await indexed("The gates of Whom", collection="english")
+
+    assert texts(await search(client, "gate", mode="keyword")) == ["The gates of Whom"]
+    assert texts(await search(client, "who", mode="keyword")) == ["The gates of Who"]
+    assert len(await search(client, "gates", mode="keyword")) == 2
+
+
+@pytest.mark.parametrize(
+    "query", ["'", "\\", "a\\' & b | !c <-> (d", ":*", "'; --", "\u0001", "é\u0301", "x" * 3000, "😀", "=1"]
+)
+async def test_any_text_is_a_question(client: httpx.AsyncClient, query: str) -> None:
+    await indexed(GATES)
+
+    for mode in ("keyword", "vector", "hybrid"):
+        await search(client, query, mode=mode)
+    assert await search(client, query, mode="keyword") == []
+
+
+# --- Both --------------------------------------------------------------------------------------------------
+
+
+async def test_a_hit_tells_what_each_leg_thought_of_it(client: httpx.AsyncClient) -> None:
+    for text in (GATES, WATER, SWANS):
+        await indexed(text)
+
+    first, *rest = await search(client, "when does the upper gate open")
+
+    assert first["text"] == GATES
+    assert first["score"] == pytest.approx(1)
+    assert first["legs"]["keyword"]["rank"] == first["legs"]["vector"]["rank"] == 1
+    assert first["legs"]["vector"]["score"] <= 1 < first["legs"]["keyword"]["score"] + 1
+    assert rest[-1]["legs"].keys() == {"vector"}  # No word of it, and some meaning.
+    scores = [hit["score"] for hit in (first, *rest)]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("mode", ["vector", "keyword", "hybrid"])
+async def test_fewer_hits_by_score_by_number_and_by_document(client: httpx.AsyncClient, mode: str) -> None:
+    long = await indexed(" ".join(f"The gate has number {n}." for n in range(200)), chunk_tokens=16)
+    await indexed(GATES)
+
+    hits = await search(client, "gate", mode=mode, top_k=5)
+    assert len(hits) == 5
+    least = hits[2]["score"]
+    assert all(hit["score"] >= least for hit in await search(client, "gate", mode=mode, min_score=least))
+    few = await search(client, "gate", mode=mode, max_per_document=2)
+    assert [hit["document_id"] for hit in few].count(str(long)) == 2
+    assert len(few) == 3
+
+
+async def test_a_hit_comes_with_its_neighbours_without_doubled_overlap(client: httpx.AsyncClient) -> None:
+    text = "\n\n".join(f"Paragraph {n} has gate number {n}  in it, and little else." for n in range(30))
+    await indexed(text, chunk_tokens=40, overlap_tokens=12)
+
+    for asked in (1, 2, 5):
+        for hit in await search(client, "gate number", top_k=20, context=asked):
+            context = hit["context"]
+            assert context["text"] == text[context["char_start"] : context["char_end"]]
+            assert hit["text"] in context["text"]
+            assert len(context["text"]) > len(hit["text"])
+    assert (await search(client, "gate number"))[0]["context"] is None
+
+
+async def test_a_citation_leads_to_its_place(client: httpx.AsyncClient) -> None:
+    document_id = await indexed(
+        f"{SWANS}\n\n{GATES}",
+        chunk_tokens=20,
+        title="Birds and gates",
+        source_name="birds.txt",
+        metadata={"season": "summer"},
+    )
+
+    hit = (await search(client, "lower gate"))[0]
+    citation = hit["citation"]
+    assert (hit["document_id"], hit["version"]) == (str(document_id), 1)
+    assert (citation["title"], citation["source"]) == ("Birds and gates", "birds.txt")
+    assert hit["metadata"] == {"season": "summer"}
+    assert hit["text"] == f"{SWANS}\n\n{GATES}"[citation["char_start"] : citation["char_end"]]
+
+
+async def test_the_words_of_the_question_are_marked_in_every_form(client: httpx.AsyncClient) -> None:
+    text = "Gates <b>open</b> & close. The opening of a gate, re-opened."
+    await indexed(text)
+
+    (hit,) = await search(client, "open gate", mode="keyword")
+
+    marked = [hit["text"][span["start"] : span["end"]] for span in hit["highlights"]]
+    assert marked[:2] == ["Gates", "open"]
+    assert {"opening", "gate"} <= set(marked)
+
+
+async def test_marks_of_our_own_in_a_text_cost_its_highlights_alone(
+    client: httpx.AsyncClient,
+) -> None:
+    await indexed("A gate \ue000 and \ue001 another.")
+
+    (hit,) = await search(client, "gate", mode="keyword")
+    assert hit["text"] == "A gate \ue000 and \ue001 another."
+
+
+# --- Deleted, updated, elsewhere ---------------------------------------------------------------------------
+
+
+async def test_what_is_deleted_is_in_no_leg(client: httpx.AsyncClient) -> None:
+    doomed = await indexed(GATES)
+    await indexed(WATER)
+    await client.delete(f"/documents/{doomed}")
+
+    for mode in ("keyword", "vector", "hybrid"):
+        assert texts(await search(client, "upper gate morning", mode=mode)) == [WATER]
+    for table in ("chunks", "chunk_words", "chunk_vectors"):
+        assert [row["n"] for row in await fetch(f"SELECT count(*) AS n FROM {table}")] == [1]
+
+
+async def test_the_old_version_answers_until_the_new_one_is_there(client: httpx.AsyncClient) -> None:
+    await indexed(GATES, external_id="a")
+    new = await Document.get()
+    await client.post("/ingest", json={"text": SWANS, "external_id": "a"})
+
+    assert texts(await search(client, "gate")) == [GATES]
+    await indexed(SWANS, external_id="b")
+    assert (await Document.get(id=new.id)).version == 2
+
+
+async def test_only_the_collections_that_are_named_are_searched(client: httpx.AsyncClient) -> None:
+    await indexed(GATES, collection="a")
+    await indexed(GATES, collection="b")
+
+    for mode in ("keyword", "vector", "hybrid"):
+        assert [hit["collection"] for hit in await search(client, "gate", mode=mode, collections=["b"])] == [
+            "b"
+        ]
+        assert await search(client, "gate", mode=mode, collections=["c"]) == []
+        assert len(await search(client, "gate", mode=mode, collections=["a", "b"])) == 2
+
+
+# --- Filters -----------------------------------------------------------------------------------------------
+
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "a": {"year": 2019, "season": "summer", "tags": ["lock", "gate"], "author": {"name": "Ida"}},
+    "b": {"year": 2021, "season": "winter", "tags": ["swan"], "draft": True},
+    "c": {"year": "2021", "season": None, "tags": "gate"},
+    "d": {},
+}
+
+
+def on(key: str, **operators: Any) -> dict[str, Any]:
+    return {"field": f"metadata.{key}", **operators}
+
+
+FILTERS = [
+    (on("season", eq="summer"), "a"),
+    (on("season", ne="summer"), "bcd"),
+    (on("season", eq=None), "c"),
+    (on("season", exists=True), "abc"),
+    (on("season", exists=False), "d"),
+    ({"field": "metadata.season", "in": ["summer", "winter"]}, "ab"),
+    (on("season", nin=["summer", "winter"]), "cd"),
+    (on("year", gt=2019), "b"),
+    (on("year", gte=2019), "ab"),
+    (on("year", gte=2019, lt=2021), "a"),
+    (on("year", lte="2021"), "c"),
+    (on("year", eq=2021), "b"),
+    (on("year", eq=2021.0), "b"),
+    (on("draft", eq=True), "b"),
+    (on("tags", contains="gate"), "ac"),
+    (on("tags", contains="swan"), "b"),
+    (on("tags", contains=7), ""),
+    (on("season", prefix="su"), "a"),
+    (on("season", prefix="s%"), ""),
+    (on("author.name", eq="Ida"), "a"),
+    (on("author", exists=True), "a"),
+    ({"and": [on("year", gte=2019), on("draft", eq=True)]}, "b"),
+    ({"or": [on("season", eq="summer"), on("draft", eq=True)]}, "ab"),
+    ({"not": on("year", gt=2000)}, "cd"),
+    ({"not": {"or": [on("season", eq="summer"), {"not": on("draft", exists=True)}]}}, "b"),
+    ({"field": "external_id", "prefix": "b"}, "b"),
+    ({"field": "external_id", "in": ["a", "d"]}, "ad"),
+    ({"field": "media_type", "eq": "text/plain"}, "abcd"),
+    ({"field": "collection", "ne": "default"}, ""),
+    ({"field": "title", "contains": "itle c"}, "c"),
+    ({"field": "source", "exists": False}, "abcd"),
+    ({"field": "created_at", "gt": "2026-01-01T00:00:00Z"}, "abcd"),
+    ({"field": "completed_at", "lt": "2026-01-01T00:00:00Z"}, ""),
+    ({"field": "document_id", "ne": "00000000-0000-0000-0000-000000000000"}, "abcd"),
+]
+
+
+@pytest.mark.parametrize("is_small", [True, False], ids=["one by one", "through the index"])
+async def test_filters_let_the_right_documents_through(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, is_small: bool
+) -> None:
+    monkeypatch.setattr("app.search.vector.EXACT_UP_TO", 5000 if is_small else -1)
+    for name, metadata in DOCUMENTS.items():
+        await indexed(f"gate {name}", external_id=name, title=f"Title {name}", metadata=metadata)
+
+    found = {}
+    for condition, _ in FILTERS:
+        for mode in ("keyword", "vector"):
+            hits = await search(client, "gate", mode=mode, filter=condition)
+            found[str(condition), mode] = "".join(sorted(hit["text"][-1] for hit in hits))
+    assert found == {
+        (str(condition), mode): names for condition, names in FILTERS for mode in ("keyword", "vector")
+    }
+
+
+@pytest.mark.parametrize(
+    ("condition", "pointer"),
+    [
+        ({}, "/filter"),
+        ("gate", "/filter"),
+        ({"field": "status", "eq": "x"}, "/filter"),
+        ({"field": "metadata.", "eq": "x"}, "/filter/field"),
+        ({"field": "metadata.a"}, "/filter"),
+        ({"field": "metadata.a", "gt": None}, "/filter/gt"),
+        ({"field": "metadata.a", "eq": {"b": 1}}, "/filter/eq"),
+        ({"field": "metadata.a", "like": "x"}, "/filter/like"),
+        ({"field": "metadata.a", "eq": "\x00"}, "/filter/eq"),
+        ({"field": "metadata.a", "lt": 10**400}, "/filter/lt"),
+        ({"field": "created_at", "gt": "yesterday"}, "/filter/gt"),
+        ({"field": "document_id", "in": ["x"]}, "/filter/in/0"),
+        ({"and": [on("a", eq=1), {"or": [on("b", eq=[])]}]}, "/filter/and/1/or/0/eq"),
+        ({"and": []}, "/filter/and"),
+        ({"not": {"not": {"field": "x"}}}, "/filter/not/not"),
+        ({"and": [on("a", eq=1)], "or": []}, "/filter/or"),
+    ],
+)
+async def test_a_bad_filter_is_refused_with_its_place(
+    client: httpx.AsyncClient, condition: Any, pointer: str
+) -> None:
+    answer = await client.post("/search", json={"query": "gate", "filter": condition})
+
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+async def test_a_filter_of_absurd_size_is_refused(client: httpx.AsyncClient) -> None:
+    deep: dict[str, Any] = on("a", eq=1)
+    for _ in range(9):
+        deep = {"not": deep}
+    wide = {"or": [{"and": [on("a", eq=n)] * 11} for n in range(10)]}
+
+    for condition in (deep, wide):
+        answer = await client.post("/search", json={"query": "gate", "filter": condition})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/filter")
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        (Condition(("season",), "eq", "summer"), "documents_by_metadata"),
+        (Condition(("season",), "in", ["summer", "autumn"]), "documents_by_metadata"),
+        (Condition(("author", "name"), "eq", "Ida"), "documents_by_metadata"),
+        (Condition(("tags",), "contains", 7), "documents_by_metadata"),
+        (Condition("external_id", "prefix", "a/b"), "documents_by_external_id"),
+        (Condition("document_id", "eq", UUID(int=1)), "documents_pkey"),
+    ],
+)
+async def test_filters_find_their_index(client: httpx.AsyncClient, condition: Condition, index: str) -> None:
+    sql = SQL()
+    where = sql.where(condition)
+    async with transaction():
+        # Of a table with nothing in it, reading all is best: the question is what else could be done.
+        await fetch("SELECT set_config('enable_seqscan', 'off', TRUE)")
+        await fetch("SELECT set_config('plan_cache_mode', 'force_custom_plan', TRUE)")
+        plan = await fetch(f"EXPLAIN SELECT id FROM documents AS d WHERE {where}", *sql.values)
+
+    assert index in str(plan)
