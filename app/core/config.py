@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     MAX_TEXT_CHARS: int = Field(default=20_000_000, ge=1)
 
     # Chunking.
-    CHUNK_TOKENS: int = Field(default=200, ge=16, le=8192)
+    CHUNK_TOKENS: int = Field(default=256, ge=16, le=8192)
     CHUNK_OVERLAP_TOKENS: int = Field(default=32, ge=0)
     MAX_CHUNKS: int = Field(default=50_000, ge=1)
 

@@ -123,7 +123,7 @@ STORE_WORDS = """
     INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
     SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || $2::int]), word_weights(words, $4)
     FROM (
-        SELECT id, document_id, to_tsvector($3::regconfig, text) AS words
+        SELECT id, document_id, to_tsvector($3::regconfig, readable(text)) AS words
         FROM chunks WHERE id = ANY($1::bigint[])
     ) AS read, LATERAL (
         SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)

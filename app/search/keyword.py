@@ -77,12 +77,12 @@ async def terms_of(question: Question, language: str) -> Terms:
     """The question as this language's rules have it: stemmed, without the words that say nothing."""
     (row,) = await fetch(
         """
-        SELECT tsvector_to_array(to_tsvector($1::regconfig, $2)) AS lexemes,
+        SELECT tsvector_to_array(to_tsvector($1::regconfig, readable($2))) AS lexemes,
             ARRAY(SELECT q::text FROM (
-                SELECT phraseto_tsquery($1::regconfig, phrase) AS q FROM unnest($3::text[]) AS phrase
+                SELECT phraseto_tsquery($1::regconfig, readable(phrase)) FROM unnest($3::text[]) AS phrase
                 UNION ALL
-                SELECT !! phraseto_tsquery($1::regconfig, word) FROM unnest($4::text[]) AS word
-            ) AS musts WHERE numnode(q) > 0) AS musts
+                SELECT !! phraseto_tsquery($1::regconfig, readable(word)) FROM unnest($4::text[]) AS word
+            ) AS musts (q) WHERE numnode(q) > 0) AS musts
         """,
         language,
         question.text,

@@ -45,19 +45,24 @@ CREATE TABLE word_counts (
 );
 CREATE INDEX word_counts_by_collection ON word_counts (collection_id);
 
+-- Text as its words are read. PostgreSQL takes what has slashes for a path, and what has hyphens for one word beside
+-- its parts: here they are words like all others. Every character stays where it is.
+CREATE FUNCTION readable(text TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN translate(text, '-/', '  ');
+
 -- Where a word's weight is in a `sparsevec`. Two words in one place do no harm worth mentioning: there are half a
 -- billion. This hash is the one that partitions tables, so it stays what it is.
 CREATE FUNCTION word_slot(word TEXT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (hashtextextended(word, 0) & 536870911) + 1;
 
--- BM25's part of a chunk, k1 = 1.2 and b = 0.75: by the inverse document frequencies of a question's words, it is
+-- BM25's part of a chunk, k1 = 1.5 and b = 0.75: by the inverse document frequencies of a question's words, it is
 -- the score.
 CREATE FUNCTION word_weights(words TSVECTOR, average_length FLOAT8) RETURNS sparsevec
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT ('{' || COALESCE(string_agg(slot || ':' || round(weight::numeric, 4), ','), '') || '}/536870912')::sparsevec
     FROM (
         SELECT word_slot(lexeme) AS slot,
-            max(n * 2.2 / (n + 1.2 * (0.25 + 0.75 * length / average_length))) AS weight
+            max(n * 2.5 / (n + 1.5 * (0.25 + 0.75 * length / average_length))) AS weight
         FROM (
             SELECT lexeme, cardinality(positions) AS n, sum(cardinality(positions)) OVER () AS length
             FROM unnest(words)
@@ -82,7 +87,7 @@ INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
 SELECT r.id, r.document_id, counted.length, words || array_to_tsvector(ARRAY['=' || r.collection_id]),
     word_weights(words, 100)
 FROM (
-    SELECT c.id, c.document_id, n.id AS collection_id, to_tsvector('english', c.text) AS words
+    SELECT c.id, c.document_id, n.id AS collection_id, to_tsvector('english', readable(c.text)) AS words
     FROM chunks AS c JOIN documents AS d ON d.id = c.document_id JOIN collections AS n ON n.name = d.collection
 ) AS r, LATERAL (SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)) AS counted;
 CREATE INDEX chunk_words_by_word ON chunk_words USING gin (words);
@@ -145,7 +150,7 @@ BEGIN
     END LOOP;
 END $$;
 DROP TABLE chunk_vectors, chunk_words;
-DROP FUNCTION word_weights, word_slot;
+DROP FUNCTION word_weights, word_slot, readable;
 ALTER TABLE documents DROP CONSTRAINT documents_in_collection;
 DROP TABLE word_counts, chunk_changes, collections;
 """

@@ -45,7 +45,7 @@ async def test_words_are_found_in_every_form_and_the_rare_ones_count_most(client
 
 
 async def test_scores_are_those_of_bm25(client: httpx.AsyncClient) -> None:
-    """By the formula of Lucene's BM25 with k1 = 1.2 and b = 0.75, over lexemes."""
+    """By the formula of Lucene's BM25 with k1 = 1.5 and b = 0.75, over lexemes."""
     for text in ("gate gate lock", "gate swan horn keeper river", "lock"):
         await indexed(text)
     await Collection.keep_counts()  # From now on the average length is known,
@@ -57,7 +57,7 @@ async def test_scores_are_those_of_bm25(client: httpx.AsyncClient) -> None:
 
     def score(counts: list[int], length: int, containing: list[int], average: float) -> float:
         return sum(
-            math.log(1 + (5 - n + 0.5) / (n + 0.5)) * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * length / average))
+            math.log(1 + (5 - n + 0.5) / (n + 0.5)) * tf * 2.5 / (tf + 1.5 * (0.25 + 0.75 * length / average))
             for tf, n in zip(counts, containing, strict=True)
         )
 
@@ -79,6 +79,8 @@ async def test_scores_are_those_of_bm25(client: httpx.AsyncClient) -> None:
         ('gate "', [GATES, WATER]),
         ("-gate", []),
         ("well-known gate", [GATES, WATER]),
+        ('"high-water"', [WATER]),
+        ('"horn/twice"', [WATER]),
     ],
 )
 @pytest.mark.parametrize("mode", ["keyword", "hybrid"])
@@ -219,8 +221,7 @@ async def test_the_words_of_the_question_are_marked_in_every_form(client: httpx.
     (hit,) = await search(client, "open gate", mode="keyword")
 
     marked = [hit["text"][span["start"] : span["end"]] for span in hit["highlights"]]
-    assert marked[:2] == ["Gates", "open"]
-    assert {"opening", "gate"} <= set(marked)
+    assert marked == ["Gates", "open", "opening", "gate", "opened"]
 
 
 async def test_marks_of_our_own_in_a_text_cost_its_highlights_alone(
