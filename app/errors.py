@@ -306,6 +306,33 @@ class DocumentNotFound(PermanentError):
         self.document_id = document_id
 
 
+class CollectionNotFound(PermanentError):
+    code = "collection_not_found"
+    hint = "Check the name; a collection is there from its first document, or its settings, on."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no collection {name!r}.")
+        self.name = name
+
+
+class CollectionBusy(PermanentError):
+    code = "collection_in_use"
+    hint = "Make a new collection with the language that you want, and ingest the documents there."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The language of collection {name!r} cannot be changed: it has chunks.")
+        self.name = name
+
+
+class CollectionDeleting(TransientError):
+    code = "collection_deleting"
+    hint = "Wait until GET /collections/{name} answers 404, then send it again; or take another name."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The collection {name!r} is being deleted.")
+        self.name = name
+
+
 # --- What stops a process from starting --------------------------------------------------------------------
 
 

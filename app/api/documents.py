@@ -68,7 +68,7 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
 
 
 async def _known(document_id: UUID) -> Document:
-    document = await Document.get_or_none(id=document_id)
+    document = await Document.shown(id=document_id).get_or_none()
     if document is None:
         raise DocumentNotFound(document_id)
     return document
@@ -77,7 +77,7 @@ async def _known(document_id: UUID) -> Document:
 @router.get("/documents", responses=problems(InvalidRequest))
 async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
     """Documents, newest first. New ones do not shift the pages that a cursor leads to."""
-    found = Document.all().order_by("-created_at", "-id").limit(asked.limit + 1)
+    found = Document.shown().order_by("-created_at", "-id").limit(asked.limit + 1)
     if asked.status:
         found = found.filter(status__in=asked.status)
     if asked.collection is not None:

@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.DocumentNotFound: HTTPStatus.NOT_FOUND,
+    errors.CollectionNotFound: HTTPStatus.NOT_FOUND,
+    errors.CollectionBusy: HTTPStatus.CONFLICT,
+    errors.CollectionDeleting: HTTPStatus.CONFLICT,
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EmptyFile: HTTPStatus.UNPROCESSABLE_ENTITY,

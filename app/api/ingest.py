@@ -12,6 +12,7 @@ from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.upload import offered
 from app.errors import (
+    CollectionDeleting,
     DatabaseFull,
     EmptyFile,
     IdempotencyKeyReused,
@@ -68,6 +69,7 @@ def _request_body() -> dict[str, Any]:
     responses={
         200: {"model": IngestResponse, "description": "Known already; with its present status"},
         **problems(
+            CollectionDeleting,
             DatabaseFull,
             EmptyFile,
             IdempotencyKeyReused,

@@ -42,9 +42,22 @@ class Chunker:
         max_chunks: int | None = None,
     ) -> None:
         self._token_offsets = token_offsets
+        self._chunk_tokens = chunk_tokens
+        self._overlap_tokens = overlap_tokens
+        self._max_tokens = max_tokens
         self._limit = min(chunk_tokens, max_tokens)
         self._overlap = min(overlap_tokens, self._limit // 2)
         self._max_chunks = max_chunks
+
+    def resized(self, chunk_tokens: int | None, overlap_tokens: int | None) -> Chunker:
+        """One with other sizes, where they are given."""
+        return Chunker(
+            self._token_offsets,
+            chunk_tokens=self._chunk_tokens if chunk_tokens is None else chunk_tokens,
+            overlap_tokens=self._overlap_tokens if overlap_tokens is None else overlap_tokens,
+            max_tokens=self._max_tokens,
+            max_chunks=self._max_chunks,
+        )
 
     def split(self, parsed: ParsedDocument) -> list[Passage]:
         """The passages of a document, in order; together they hold all of its text but white space.

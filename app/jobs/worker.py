@@ -22,7 +22,7 @@ from app.core.logging import configure_logging
 from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
-from app.services.housekeeping import keep_counts, keep_house
+from app.services.housekeeping import keep_collections, keep_house
 from app.services.resources import WorkerResources, open_worker
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class WorkerLifecycle(Middleware):
         self._open_things.push_async_callback(self.reconciler.close)
         for name, chore in {
             "housekeeping": keep_house(_resources.store),
-            "counting": keep_counts(self.settings.SWEEP_S),
+            "collections": keep_collections(_resources.store, self.settings.SWEEP_S),
         }.items():
             self._open_things.callback(asyncio.create_task(chore, name=name).cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import asyncpg
 from tortoise import Model, fields
 from tortoise.fields.db_defaults import Now
 
+from app.errors import CollectionBusy, CollectionDeleting
 from app.models.sql import fetch, transaction
 
 #: What a chunk has of words, until its collection has been counted once.
@@ -31,6 +32,14 @@ FOLDED_AT_ONCE = 10_000
 
 # Any number will do, so long as nobody else in the database uses it.
 UPKEEP_LOCK = 0x51_1C_E1
+
+
+class Contents(NamedTuple):
+    """What is in a collection."""
+
+    documents: Mapping[str, int]  # By status.
+    chunks: int
+    size_bytes: int  # Of the documents as they were sent.
 
 
 class Collection(Model):
@@ -68,6 +77,111 @@ class Collection(Model):
             None if names is None else list(names),
         )
         return [cls._init_from_db(**row) for row in rows]
+
+    @classmethod
+    async def stored_into(cls, name: str, db: Any) -> Self:
+        """The collection, whose language stays what it is until the caller's transaction ends."""
+        rows = await fetch("SELECT * FROM collections WHERE name = $1 FOR KEY SHARE", name, db=db)
+        return cls._init_from_db(**rows[0])
+
+    @staticmethod
+    async def languages() -> list[str]:
+        """Those whose rules of words PostgreSQL knows."""
+        rows = await fetch("SELECT cfgname FROM pg_ts_config WHERE pg_ts_config_is_visible(oid) ORDER BY 1")
+        return [row["cfgname"] for row in rows]
+
+    @classmethod
+    async def put(cls, name: str, changes: Mapping[str, Any]) -> bool:
+        """Make the collection with these settings, or change them; whether it was made.
+
+        Raises:
+            CollectionBusy: It has chunks, whose words follow another language's rules.
+            CollectionDeleting: It is on its way out.
+        """
+        async with transaction() as db:
+            made = await fetch(
+                "INSERT INTO collections (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING name",
+                name,
+                db=db,
+            )
+            # Whoever stores chunks waits here for us, or we for him.
+            (row,) = await fetch("SELECT * FROM collections WHERE name = $1 FOR UPDATE", name, db=db)
+            collection = cls._init_from_db(**row)
+            if collection.deleting_at is not None:
+                raise CollectionDeleting(name)
+            language = changes.get("language", collection.language)
+            if language != collection.language and (await cls.contents([name]))[name].chunks:
+                raise CollectionBusy(name)
+            await fetch(
+                """
+                UPDATE collections SET language = $2, chunk_tokens = $3, overlap_tokens = $4
+                WHERE name = $1
+                """,
+                name,
+                language,
+                changes.get("chunk_tokens", collection.chunk_tokens),
+                changes.get("overlap_tokens", collection.overlap_tokens),
+                db=db,
+            )
+        return bool(made)
+
+    @staticmethod
+    async def contents(names: Sequence[str]) -> dict[str, Contents]:
+        """What is in each of these."""
+        rows = await fetch(
+            """
+            SELECT asked.name, d.status, count(d.id) AS documents,
+                COALESCE(sum(d.chunk_count), 0)::bigint AS chunks,
+                COALESCE(sum(d.size_bytes), 0)::bigint AS size_bytes
+            FROM unnest($1::text[]) AS asked (name) LEFT JOIN documents AS d ON d.collection = asked.name
+            GROUP BY asked.name, d.status
+            """,
+            list(names),
+        )
+        found = {name: Contents({}, 0, 0) for name in names}
+        for row in rows:
+            if row["status"] is not None:
+                before = found[row["name"]]
+                found[row["name"]] = Contents(
+                    {**before.documents, row["status"]: row["documents"]},
+                    before.chunks + row["chunks"],
+                    before.size_bytes + row["size_bytes"],
+                )
+        return found
+
+    @staticmethod
+    async def begin_deletion(name: str) -> None:
+        """From now on nothing of it is found, and nothing can be added."""
+        await fetch("UPDATE collections SET deleting_at = COALESCE(deleting_at, now()) WHERE name = $1", name)
+
+    @classmethod
+    async def deleting(cls) -> list[Self]:
+        """Those that are on their way out."""
+        return await cls.filter(deleting_at__isnull=False)
+
+    async def remove_documents(self, limit: int) -> tuple[int, list[str]]:
+        """Delete some of a collection's documents, and the collection itself with the last of them.
+
+        Returns:
+            How many those were, and the keys of their stored contents.
+        """
+        rows = await fetch(
+            """
+            DELETE FROM documents WHERE id IN (
+                SELECT id FROM documents WHERE collection = $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+            ) RETURNING content_key
+            """,
+            self.name,
+            limit,
+        )
+        if not rows:
+            # One that was accepted at the very moment when the deletion began may turn up only now.
+            await fetch(
+                "DELETE FROM collections AS n WHERE name = $1 AND deleting_at IS NOT NULL"
+                " AND NOT EXISTS (SELECT FROM documents WHERE collection = n.name)",
+                self.name,
+            )
+        return len(rows), [row["content_key"] for row in rows if row["content_key"] is not None]
 
     @staticmethod
     async def changed(connection: asyncpg.Connection, collection_id: int, *chunks: int) -> None:

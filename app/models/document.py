@@ -19,10 +19,12 @@ from uuid import UUID
 
 import asyncpg
 from tortoise import Model, fields
+from tortoise.expressions import Subquery
 from tortoise.fields.db_defaults import Now
+from tortoise.queryset import QuerySet
 from uuid_utils.compat import uuid7
 
-from app.errors import Cancelled
+from app.errors import Cancelled, CollectionDeleting
 from app.models.attempt import BEGUN, ended
 from app.models.chunk import Chunk, NewChunk
 from app.models.collection import Collection
@@ -137,6 +139,12 @@ class Document(Model):
     class Meta:
         table = "documents"
 
+    @classmethod
+    def shown(cls, **conditions: Any) -> QuerySet[Self]:
+        """Documents that these hold for, but for those that go with their collection."""
+        gone = Subquery(Collection.filter(deleting_at__isnull=False).values("name"))
+        return cls.filter(**conditions).exclude(collection__in=gone)
+
     # --- accept ---------------------------------------------------------------------------------------------
 
     @classmethod
@@ -146,6 +154,9 @@ class Document(Model):
         With no `external_id` a document is its `(collection, sha256)`, else its `(collection, external_id)`.
         The same again changes nothing, except that a FAILED one is queued again; a known `external_id` with
         other content becomes that document's next version. A hundred equal calls at once make one row.
+
+        Raises:
+            CollectionDeleting: Its collection is on its way out.
         """
         while True:
             if accepted := await cls._insert(new):
@@ -167,13 +178,18 @@ class Document(Model):
             ), accepted AS (
                 INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
                                        size_bytes, content_key, metadata)
-                VALUES ($1, $2::varchar, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
+                SELECT $1, $2::varchar, $3, $4, $5, $6, $7, $8, $9, $10::jsonb
+                WHERE NOT EXISTS (
+                    SELECT FROM collections WHERE name = $2::varchar AND deleting_at IS NOT NULL
+                )
                 ON CONFLICT DO NOTHING RETURNING id
             ), stored AS (
                 INSERT INTO document_contents (document_id, content)
                 SELECT id, $11::bytea FROM accepted WHERE $11::bytea IS NOT NULL
             )
-            SELECT id FROM accepted
+            SELECT (SELECT id FROM accepted) AS id, EXISTS (
+                SELECT FROM collections WHERE name = $2::varchar AND deleting_at IS NOT NULL
+            ) AS is_deleting
             """,
             uuid7(),
             new.collection,
@@ -187,7 +203,9 @@ class Document(Model):
             json.dumps(new.metadata or {}),
             new.content,
         )
-        if not rows:
+        if rows[0]["is_deleting"]:
+            raise CollectionDeleting(new.collection)
+        if rows[0]["id"] is None:
             return None
         return Accepted(rows[0]["id"], DocumentStatus.PENDING, created=True, queued=True)
 
@@ -325,7 +343,7 @@ class Document(Model):
             )
             if completed is None:
                 return False
-            collection = await Collection.get(name=self.collection)
+            collection = await Collection.stored_into(self.collection, db)
             async with db.acquire_connection() as connection:
                 if self.indexed_version is not None:
                     await Chunk.remove(connection, self.id)

@@ -99,6 +99,9 @@ def _check_json(value: JsonValue, *, depth: int = 0) -> int:
 
 
 StorableText = Annotated[str, AfterValidator(storable)]
+CollectionName = Annotated[
+    StorableText, AfterValidator(not_blank), AfterValidator(visible), AfterValidator(at_most_bytes(200))
+]
 
 
 class IngestFields(BaseModel):
@@ -115,9 +118,9 @@ class IngestFields(BaseModel):
         default=None,
         description="Your name for the document. Posting it again with other content makes a new version.",
     )
-    collection: Annotated[
-        StorableText, AfterValidator(not_blank), AfterValidator(visible), AfterValidator(at_most_bytes(200))
-    ] = Field(default="default", description="Where it is kept and searched.", json_schema_extra=NOT_BLANK)
+    collection: CollectionName = Field(
+        default="default", description="Where it is kept and searched.", json_schema_extra=NOT_BLANK
+    )
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Anything; comes back in hits.")
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 DAY_S = 24 * 3600
 EVERY_S = 600
 BATCH = 1000
+REMOVED_AT_ONCE = 100  # Documents, each with all its chunks.
 
 
 async def keep_house(store: ContentStore) -> None:
@@ -32,11 +33,22 @@ async def keep_house(store: ContentStore) -> None:
         await _try(clean(store))
 
 
-async def keep_counts(every_s: float) -> None:
-    """Follow what is stored and deleted with the counts that searches rank by, until cancelled."""
+async def keep_collections(store: ContentStore, every_s: float) -> None:
+    """Remove those that are being deleted, and count the words of the others, until cancelled."""
     while True:
+        await _try(remove_deleted(store))
         await _try(Collection.keep_counts())
         await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
+
+
+async def remove_deleted(store: ContentStore) -> None:
+    """Everything that is in collections on their way out."""
+    for collection in await Collection.deleting():
+        removed = REMOVED_AT_ONCE
+        while removed == REMOVED_AT_ONCE:
+            removed, keys = await collection.remove_documents(REMOVED_AT_ONCE)
+            for key in keys:
+                await asyncio.to_thread(store.delete, key)
 
 
 async def _try(work: Coroutine[None, None, None]) -> None:

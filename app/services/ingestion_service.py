@@ -19,6 +19,7 @@ from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
 from app.errors import ContentMissing
 from app.models.chunk import Chunk, NewChunk
+from app.models.collection import Collection
 from app.models.document import Document, Ingested, Stage
 from app.models.document_content import DocumentContent
 from app.models.embedded_text import EmbeddedText, key_of
@@ -59,7 +60,9 @@ class IngestionService:
         async with self._content_of(document) as path:
             parsed = await self.parser.parse(path, document.source_name)
         document.enter(Stage.CHUNKING)
-        passages = await asyncio.to_thread(self.chunker.split, parsed)
+        collection = await Collection.get(name=document.collection)
+        chunker = self.chunker.resized(collection.chunk_tokens, collection.overlap_tokens)
+        passages = await asyncio.to_thread(chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
         vectors = await self._embed(document, passages)
         document.enter(Stage.STORING)

@@ -1,0 +1,84 @@
+"""Collections: what is in them, how their documents are read, and how to be rid of one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response, status
+
+from app.api.problems import problems
+from app.errors import CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest
+from app.models.collection import Collection
+from app.schemas.collection import (
+    CollectionPage,
+    CollectionQuery,
+    CollectionResponse,
+    CollectionSettings,
+)
+from app.schemas.ingest import CollectionName
+
+router = APIRouter(tags=["collections"])
+
+Named = Annotated[CollectionName, Path()]
+
+
+@router.get("/collections", responses=problems(InvalidRequest))
+async def list_collections(asked: Annotated[CollectionQuery, Query()]) -> CollectionPage:
+    """Collections by name. Their documents are counted just now, which takes a moment for millions."""
+    found = Collection.all().order_by("name").limit(asked.limit + 1)
+    if asked.after is not None:
+        found = found.filter(name__gt=asked.after)
+    collections = await found
+    page, more = collections[: asked.limit], collections[asked.limit :]
+    contents = await Collection.contents([collection.name for collection in page])
+    return CollectionPage(
+        collections=[CollectionResponse.of(each, contents[each.name]) for each in page],
+        next_after=page[-1].name if more else None,
+    )
+
+
+@router.get("/collections/{name}", responses=problems(CollectionNotFound, InvalidRequest))
+async def get_collection(name: Named) -> CollectionResponse:
+    """A collection with what is in it; while it is being deleted, with how much is left."""
+    return await _told(name)
+
+
+@router.put(
+    "/collections/{name}",
+    responses={
+        201: {"model": CollectionResponse, "description": "Made"},
+        **problems(CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest),
+    },
+)
+async def put_collection(name: Named, settings: CollectionSettings, response: Response) -> CollectionResponse:
+    """Make a collection, or change its settings. One that nobody made is made by its first document."""
+    changes = settings.model_dump(exclude_unset=True)
+    if changes.get("language", "") is None:
+        del changes["language"]
+    if "language" in changes and changes["language"] not in (known := await Collection.languages()):
+        raise InvalidRequest(f"The request is wrong: /language: must be one of {', '.join(known)}.")
+    if await Collection.put(name, changes):
+        response.status_code = status.HTTP_201_CREATED
+    return await _told(name)
+
+
+@router.delete(
+    "/collections/{name}",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=problems(CollectionNotFound, InvalidRequest),
+)
+async def delete_collection(name: Named) -> CollectionResponse:
+    """Delete a collection with all that is in it.
+
+    From this answer on, nothing of it is found or shown; the workers remove it piece by piece, and
+    `GET /collections/{name}` tells how much is left, until it is 404.
+    """
+    await Collection.begin_deletion(name)
+    return await _told(name)
+
+
+async def _told(name: str) -> CollectionResponse:
+    collection = await Collection.get_or_none(name=name)
+    if collection is None:
+        raise CollectionNotFound(name)
+    return CollectionResponse.of(collection, (await Collection.contents([name]))[name])
