@@ -275,7 +275,7 @@ class Collection(Model):
                     WHERE words @@ '''={self.id}'''::tsquery AND chunk_id > $1
                     ORDER BY chunk_id LIMIT {WEIGHED_AT_ONCE}
                 ), weighed AS (
-                    UPDATE chunk_words AS w SET weights = word_weights(words, $2)
+                    UPDATE chunk_words AS w SET weights = word_weights(words, length, $2)
                     FROM batch WHERE w.chunk_id = batch.chunk_id
                 )
                 SELECT max(chunk_id) AS last FROM batch

@@ -57,7 +57,9 @@ class SearchRequest(BaseModel):
     ef_search: int | None = Field(
         default=None, ge=1, le=1000, description="How far the vector index looks; 100 when left out."
     )
-    exact: bool = Field(default=False, description="Compare with every vector, whatever it takes.")
+    exact: bool = Field(
+        default=False, description="Look at every vector, and every chunk with a word, whatever it takes."
+    )
     rerank: bool = Field(
         default=False, description="Let the reranker order the best 50; `score` is then its own."
     )

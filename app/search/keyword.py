@@ -50,18 +50,22 @@ class Terms(NamedTuple):
     must: str | None  # A tsquery of the phrases and of what is excluded; None when there is neither.
 
 
-async def best_chunks(question: Question, scope: Scope, *, limit: int, top_k: int) -> list[Ranked]:
+async def best_chunks(
+    question: Question, scope: Scope, *, limit: int, top_k: int, is_exact: bool = False
+) -> list[Ranked]:
     """The chunks that score highest, best first; each language's collections by its own rules of words.
 
     Args:
         limit: At most so many,
         top_k: and so many at the least, if as many have any of the words.
+        is_exact: Look at each chunk that has any of the words, however many there are.
     """
     found: list[Ranked] = []
     for language, collections in by_language(scope.collections).items():
         terms = await terms_of(question, language)
         if terms.lexemes:
-            found += await _best(terms, collections, scope, limit, top_k)
+            # Whoever wants more than there is gets what all the words find.
+            found += await _best(terms, collections, scope, limit, limit + 1 if is_exact else top_k)
     return sorted(found, key=lambda ranked: -ranked.score)[:limit]
 
 

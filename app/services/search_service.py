@@ -77,14 +77,18 @@ class SearchService:
     async def _legs(self, asked: Search, question: Question, scope: Scope) -> dict[str, Sequence[Ranked]]:
         depth = max(DEPTH, 2 * asked.top_k) * (1 if asked.max_per_document is None else 4)
         if asked.mode == "keyword":
-            return {"keyword": await best_chunks(question, scope, limit=depth, top_k=asked.top_k)}
+            return {"keyword": await self._by_words(asked, question, scope, depth)}
         if asked.mode == "vector":
             return {"vector": await self._nearest(asked, question, scope, depth)}
         keyword, vector = await asyncio.gather(
-            best_chunks(question, scope, limit=depth, top_k=asked.top_k),
+            self._by_words(asked, question, scope, depth),
             self._nearest(asked, question, scope, depth),
         )
         return {"keyword": keyword, "vector": vector}
+
+    @staticmethod
+    async def _by_words(asked: Search, question: Question, scope: Scope, limit: int) -> list[Ranked]:
+        return await best_chunks(question, scope, limit=limit, top_k=asked.top_k, is_exact=asked.is_exact)
 
     async def _nearest(self, asked: Search, question: Question, scope: Scope, limit: int) -> list[Ranked]:
         if not question.text or not scope.collections:

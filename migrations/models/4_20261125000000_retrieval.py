@@ -57,17 +57,15 @@ RETURN (hashtextextended(word, 0) & 536870911) + 1;
 
 -- BM25's part of a chunk, k1 = 1.5 and b = 0.75: by the inverse document frequencies of a question's words, it is
 -- the score.
-CREATE FUNCTION word_weights(words TSVECTOR, average_length FLOAT8) RETURNS sparsevec
+CREATE FUNCTION word_weights(words TSVECTOR, length FLOAT8, average_length FLOAT8) RETURNS sparsevec
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT ('{' || COALESCE(string_agg(slot || ':' || round(weight::numeric, 4), ','), '') || '}/536870912')::sparsevec
+    SELECT ('{' || COALESCE(string_agg(slot || ':' || weight, ','), '') || '}/536870912')::sparsevec
     FROM (
-        SELECT word_slot(lexeme) AS slot,
-            max(n * 2.5 / (n + 1.5 * (0.25 + 0.75 * length / average_length))) AS weight
-        FROM (
-            SELECT lexeme, cardinality(positions) AS n, sum(cardinality(positions)) OVER () AS length
-            FROM unnest(words)
-        ) AS counted
-        GROUP BY slot
+        SELECT word_slot(lexeme) AS slot, max(
+            (cardinality(positions) * 2.5::float8
+                / (cardinality(positions) + 1.5::float8 * (0.25 + 0.75 * length / average_length)))::float4
+        ) AS weight
+        FROM unnest(words) GROUP BY slot
     ) AS weighed
 $$;
 
@@ -85,7 +83,7 @@ ALTER TABLE chunk_words ALTER weights SET STORAGE MAIN;
 -- Beside its words, each has a mark of its collection, which no word looks like: one index finds both.
 INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
 SELECT r.id, r.document_id, counted.length, words || array_to_tsvector(ARRAY['=' || r.collection_id]),
-    word_weights(words, 100)
+    word_weights(words, counted.length, 100)
 FROM (
     SELECT c.id, c.document_id, n.id AS collection_id, to_tsvector('english', readable(c.text)) AS words
     FROM chunks AS c JOIN documents AS d ON d.id = c.document_id JOIN collections AS n ON n.name = d.collection
