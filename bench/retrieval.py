@@ -15,7 +15,7 @@ import httpx
 
 from bench.cranfield import Cranfield, cranfield, judged
 from bench.peers import ask_peer
-from bench.support import conditions, service
+from bench.support import conditions, counted, service
 
 DEPTH = 100
 POSTGRES_RANKS = ("ts_rank(words, q)", "ts_rank(words, q, 1)", "ts_rank_cd(words, q)")
@@ -116,19 +116,6 @@ async def measure(url: str, database_url: str, data: Cranfield) -> list[tuple[st
     rows.append(("bm25s", *judged(bm25s(data), data), ""))
     own = {rank: await ts_rank(database_url, data, rank) for rank in POSTGRES_RANKS}
     return rows + [(f"PostgreSQL, {rank}", *judged(ranked, data), "") for rank, ranked in own.items()]
-
-
-async def counted(database_url: str) -> None:
-    """Until the words of all chunks are counted, as they are seconds after an import."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        while await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM chunk_changes) OR EXISTS (SELECT FROM collections"
-            " WHERE changed_chunks * 10 > chunks)"
-        ):
-            await asyncio.sleep(0.5)
-    finally:
-        await connection.close()
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from pgvector.asyncpg import register_vector
 from app.embedding.minilm import MiniLMEmbedder
 from app.models.chunk import STORE_WORDS
 from bench.cranfield import cranfield
-from bench.support import conditions, service
+from bench.support import conditions, counted, service
 
 PER_DOCUMENT = 5
 COLLECTIONS = 100
@@ -248,19 +248,6 @@ async def measure(
             f"hybrid while ingesting ({posted[0]} documents posted): {quantiles(busy)} ms,"
             f" idle {quantiles(idle)} ms, p95 {ratio:.1f} times idle"
         )
-
-
-async def counted(database_url: str) -> None:
-    """Until the words of all chunks are counted."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        while await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM chunk_changes) OR EXISTS (SELECT FROM collections"
-            " WHERE changed_chunks * 10 > chunks)"
-        ):
-            await asyncio.sleep(0.5)
-    finally:
-        await connection.close()
 
 
 def main() -> None:

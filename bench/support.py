@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sys
@@ -9,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import asyncpg
 
 from app.cli.stack import Stack, StackOptions
 from app.core.config import get_settings
@@ -50,3 +53,16 @@ def conditions() -> str:
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()},"
         f" load {os.getloadavg()[0]:.1f} at the start"
     )
+
+
+async def counted(database_url: str) -> None:
+    """Wait until the words of all chunks are counted, as they are seconds after an import."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        while await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM chunk_changes) OR EXISTS (SELECT FROM collections"
+            " WHERE changed_chunks * 10 > chunks)"
+        ):
+            await asyncio.sleep(0.5)
+    finally:
+        await connection.close()

@@ -121,7 +121,8 @@ NEXT_IDS = "SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1)"
 
 STORE_WORDS = """
     INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
-    SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || $2::int]), word_weights(words, length, $4)
+    SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || $2::int]),
+        word_weights(words, length, $4)
     FROM (
         SELECT id, document_id, to_tsvector($3::regconfig, readable(text)) AS words
         FROM chunks WHERE id = ANY($1::bigint[])
