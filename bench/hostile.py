@@ -166,7 +166,8 @@ def send_strings(attack: Attack, strings: list[str], send: Callable[..., Any]) -
         send(attack.ask, "string as query", query(attack.client, text))
         send(attack.ask, "string in addresses", address(attack.client, text))
         send(attack.ask, "string in retries", retry(attack.client, text))
-        key = {"idempotency-key": quote(text, errors="replace")}
+        # Numbered: some of them differ only in the white space around them, which no header keeps.
+        key = {"idempotency-key": f"{number}-{quote(text, errors='replace')}"}
         send(attack.post, "string as key", {"text": f"key {number}"}, key)
         for name in ("collection", "external_id", "cursor", "status"):
             send(attack.ask, "string in filters", filtered(attack.client, name, text))
