@@ -289,6 +289,32 @@ class DocumentNotFound(PermanentError):
         self.document_id = document_id
 
 
+class NotSearchable(PermanentError):
+    code = "not_searchable"
+    hint = "Wait for it with GET /documents/{document_id}?wait=30; a FAILED one says in `error` what to do."
+
+    def __init__(self, document_id: UUID, status: str) -> None:
+        super().__init__(f"No version of the document {document_id} has been indexed yet: it is {status}.")
+        self.document_id = document_id
+
+
+class VersionReplaced(PermanentError):
+    code = "version_replaced"
+    hint = "Begin again, without a cursor."
+
+    def __init__(self, document_id: UUID) -> None:
+        super().__init__(f"A newer version of the document {document_id} has been indexed meanwhile.")
+        self.document_id = document_id
+
+
+class RangeNotSatisfiable(PermanentError):
+    code = "range_not_satisfiable"
+    hint = "Ask for a range within the document's `size_bytes`, or leave `Range` out."
+
+    def __init__(self) -> None:
+        super().__init__("The content has no such range.")
+
+
 # --- What stops a process from starting --------------------------------------------------------------------
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import structlog
 from numpy.typing import NDArray
 
 from app.chunking.chunker import Chunker
+from app.chunking.joining import gaps_between
 from app.chunking.passage import Passage
 from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
@@ -84,7 +84,7 @@ class IngestionService:
 
     async def _embed(self, document: Document, passages: list[Passage], text: str) -> list[NewChunk]:
         chunks: list[NewChunk] = []
-        gaps = _gaps(passages, text)
+        gaps = gaps_between(passages, text)
         for first in range(0, len(passages), EMBED_AT_ONCE):
             some = passages[first : first + EMBED_AT_ONCE]
             is_last = first + EMBED_AT_ONCE >= len(passages)
@@ -130,12 +130,6 @@ class IngestionService:
             )
         except BROKEN as error:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)
-
-
-def _gaps(passages: Sequence[Passage], text: str) -> list[str]:
-    """For each passage, the white space between what the ones before it reached and its beginning."""
-    reached = [0, *accumulate((passage.char_end for passage in passages), max)]
-    return [text[end : passage.char_start] for end, passage in zip(reached, passages, strict=False)]
 
 
 def _chunk(gap: str, passage: Passage, vector: NDArray[np.float16]) -> NewChunk:

@@ -13,6 +13,7 @@ from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
+from app.services.content_service import ContentService
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
@@ -31,6 +32,7 @@ class APIResources:
     store: ContentStore
     intake: IntakeService
     search: SearchService
+    contents: ContentService
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             store=store,
             intake=IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES),
             search=SearchService(embedder=embedder),
+            contents=ContentService(store=store),
         )
 
 
