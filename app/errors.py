@@ -307,6 +307,15 @@ class VersionReplaced(PermanentError):
         self.document_id = document_id
 
 
+class PreconditionFailed(PermanentError):
+    code = "precondition_failed"
+    hint = "Get the document again, see what has changed, and send the request with its `ETag`."
+
+    def __init__(self, document_id: UUID) -> None:
+        super().__init__(f"The document {document_id} is not what `If-Match` says it is.")
+        self.document_id = document_id
+
+
 class RangeNotSatisfiable(PermanentError):
     code = "range_not_satisfiable"
     hint = "Ask for a range within the document's `size_bytes`, or leave `Range` out."

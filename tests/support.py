@@ -34,7 +34,7 @@ async def vectors_of(document_id: UUID) -> NDArray[np.float32]:
     return np.array([row["embedding"].to_numpy() for row in rows], np.float32)
 
 
-def indexing(text: str, *, overlap: int = 4) -> Ingested:
+def indexing(text: str, *, overlap: int = 4, title: str | None = None) -> Ingested:
     """What a worker makes of a text: the real chunker's passages, with vectors that mean nothing."""
     chunker = Chunker(HashEmbedder().token_offsets, chunk_tokens=16, overlap_tokens=overlap, max_tokens=254)
     passages = chunker.split(ParsedDocument(text, "text/plain"))
@@ -44,7 +44,7 @@ def indexing(text: str, *, overlap: int = 4) -> Ingested:
         NewChunk(p.text, p.char_start, p.char_end, p.page, p.headings, p.token_count, vector, gap)
         for gap, p in zip(gaps_between(passages, text), passages, strict=True)
     ]
-    return Ingested(media_type="text/plain", title=None, warnings=[], chunks=chunks)
+    return Ingested(media_type="text/plain", title=title, warnings=[], chunks=chunks)
 
 
 async def indexed(document_id: UUID, text: str, *, overlap: int = 4) -> None:

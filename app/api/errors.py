@@ -32,6 +32,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     errors.NotSearchable: HTTPStatus.CONFLICT,
     errors.VersionReplaced: HTTPStatus.CONFLICT,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     errors.ContentMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,

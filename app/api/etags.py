@@ -9,6 +9,9 @@ from fastapi import Header
 
 TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
+#: For the OpenAPI document.
+ETAG = {"ETag": {"description": "Changes whenever the answer does.", "schema": {"type": "string"}}}
+
 IfNoneMatch = Annotated[
     str | None, Header(description="An `ETag` that you have: 304 and no body while it is still right.")
 ]

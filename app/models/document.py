@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -40,6 +41,7 @@ from app.models.document_status import (
     Move,
     Stage,
 )
+from app.models.merge_patch import merged
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
 
@@ -50,6 +52,9 @@ MAX_FAILURES = 6
 
 #: Begins the name of a connection that stores a document; its id follows.
 WRITER = "sluice stores "
+
+#: What a document is called while nobody says anything.
+EMPTY: Mapping[str, Any] = MappingProxyType({"title": None, "metadata": {}})
 
 #: What an embedding service may ask a document to wait.
 LONGEST_WAIT_S = 3600
@@ -109,6 +114,8 @@ class Document(Model):
     size_bytes = fields.BigIntField()
     content_key = fields.CharField(max_length=255, null=True)  # NULL: the content is in `document_contents`.
     metadata: fields.Field[dict[str, Any]] = fields.JSONField(default=dict)
+    patched_title = fields.BooleanField(default=False)  # By `amend`; an update without one leaves it.
+    patched_metadata = fields.BooleanField(default=False)  # Likewise.
 
     status = fields.CharField(max_length=10, default=DocumentStatus.PENDING.value)
     stage = fields.CharField(max_length=10, null=True, default=Stage.QUEUED.value)
@@ -222,7 +229,10 @@ class Document(Model):
                 """version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
                 stage = 'queued', next_attempt_at = now(), sent_at = now(),
                 sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
-                title = $6, metadata = $7::jsonb""",
+                title = COALESCE($6::text, CASE WHEN patched_title THEN title END),
+                metadata = CASE WHEN $7::jsonb = '{}' AND patched_metadata THEN metadata ELSE $7::jsonb END,
+                patched_title = patched_title AND $6::text IS NULL,
+                patched_metadata = patched_metadata AND $7::jsonb = '{}'""",
                 new.sha256,
                 new.size_bytes,
                 new.media_type,
@@ -437,6 +447,41 @@ class Document(Model):
                 db=db,
             )
         return cancelled is not None
+
+    @classmethod
+    async def locked(cls, document_id: UUID) -> Self | None:
+        """The document as it is, and stays until the caller's transaction ends; None when there is none."""
+        rows = await fetch("SELECT * FROM documents WHERE id = $1 FOR UPDATE", document_id)
+        return cls._init_from_db(**rows[0]) if rows else None
+
+    async def amend(self, patch: Mapping[str, Any], *, check: Callable[[Mapping[str, Any]], None]) -> Self:
+        """Change `title` and `metadata`, in any status, inside the transaction that has `locked` this.
+
+        Args:
+            patch: A merge patch of the two. What searches cite is patched as well, so that it counts from the
+                commit on: while an update is under way, that is another version than the row's.
+            check: Raises when metadata are not as they have to be.
+        """
+        said = {**EMPTY} | merged({"title": self.title, "metadata": self.metadata}, patch)
+        cited = None if self.cited is None else {**EMPTY} | merged(self.cited, patch)
+        for result in (said, cited):
+            if result is not None:
+                check(result["metadata"])
+        rows = await fetch(
+            """
+            UPDATE documents SET title = $2, metadata = $3::jsonb, cited = $4::jsonb,
+                patched_title = $5, patched_metadata = $6, updated_at = now()
+            WHERE id = $1 RETURNING *
+            """,
+            self.id,
+            said["title"],
+            json.dumps(said["metadata"]),
+            None if cited is None else json.dumps(cited),
+            # What was removed comes from the next version again.
+            patch["title"] is not None if "title" in patch else self.patched_title,
+            patch["metadata"] is not None if "metadata" in patch else self.patched_metadata,
+        )
+        return self._init_from_db(**rows[0])
 
     @classmethod
     async def remove(cls, document_id: UUID) -> Self | None:

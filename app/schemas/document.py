@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from app.models.attempt import Attempt
 from app.models.backlog import FailedFilter
 from app.models.document import Document, DocumentStatus
 from app.models.document_status import Outcome
-from app.schemas.ingest import StorableText, at_most_bytes
+from app.schemas.ingest import MAX_TITLE_CHARS, StorableText, Title, at_most_bytes
 
 
 class Progress(BaseModel):
@@ -130,6 +130,26 @@ def _progress(document: Document) -> Progress | None:
         return None
     return Progress(
         unit=document.progress_unit, done=document.progress_done or 0, total=document.progress_total
+    )
+
+
+class DocumentPatch(BaseModel):
+    """A JSON Merge Patch (RFC 7396) of what a document is called. What is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"title": "Gate times", "metadata": {"season": "winter", "draft": None}}]
+        },
+    )
+
+    title: Title | None = Field(
+        default=None,
+        max_length=MAX_TITLE_CHARS,
+        description="Null removes it; a version that is indexed after that has its own again.",
+    )
+    metadata: dict[str, JsonValue] | None = Field(
+        default=None, description="Merged into what is there; null removes a key, or, here, all of them."
     )
 
 
