@@ -252,6 +252,45 @@ class UnknownBodyType(PermanentError):
         super().__init__(f"A body of type {content_type[:100] or '(none)'} cannot be ingested.")
 
 
+class UnknownBatchType(UnknownBodyType):
+    hint = "Send multipart/form-data with `file` parts, application/x-ndjson, or application/zip."
+
+
+class TooManyItems(PermanentError):
+    code = "too_many_items"
+    hint = "Send the rest in another request, or raise MAX_BATCH_ITEMS."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body has more than {limit:,} documents; those before were taken.")
+        self.limit = limit
+
+
+class UnsupportedMember(PermanentError):
+    code = "unsupported_member"
+    hint = "Zip plain files, with the usual compression (deflate)."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The zip's member cannot be read: {reason}.")
+        self.reason = reason
+
+
+class BatchNotFound(PermanentError):
+    code = "batch_not_found"
+    hint = "Check the id; a batch is forgotten a week after its documents are final."
+
+    def __init__(self, batch_id: UUID) -> None:
+        super().__init__(f"There is no batch {batch_id}.")
+        self.batch_id = batch_id
+
+
+class BatchInterrupted(TransientError):
+    code = "batch_interrupted"
+    hint = "Send the batch again: what was taken already is known, and nothing is done twice."
+
+    def __init__(self) -> None:
+        super().__init__("The process that read the batch went away before its end.")
+
+
 class RequestFailed(ServiceError):
     """Unforeseen, while a request was answered."""
 
@@ -264,7 +303,8 @@ class RequestFailed(ServiceError):
 class PayloadTooLarge(PermanentError):
     code = "payload_too_large"
     hint = (
-        "Split the document, send text as a file, or raise MAX_UPLOAD_BYTES (files) or MAX_JSON_BYTES (JSON)."
+        "Split the document, send text as a file, or raise MAX_UPLOAD_BYTES (files), MAX_JSON_BYTES (JSON)"
+        " or MAX_BATCH_BYTES (batches)."
     )
 
     def __init__(self, limit_bytes: int) -> None:

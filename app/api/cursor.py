@@ -74,6 +74,30 @@ class ChunkCursor(NamedTuple):
             raise InvalidRequest(NONE_OF_OURS) from error
 
 
+class ItemCursor(NamedTuple):
+    """Just after this item of a batch."""
+
+    index: int  # type: ignore[assignment]  # Nobody looks for items in a cursor.
+
+    def encode(self) -> str:
+        """Opaque, and safe in a URL."""
+        return _encoded("item", str(self.index))
+
+    @classmethod
+    def decode(cls, cursor: str) -> Self:
+        """
+        Raises:
+            InvalidRequest: It is none of ours.
+        """
+        try:
+            kind, index = _decoded(cursor)
+            if kind != "item":
+                raise ValueError("of something else")
+            return cls(_number(index))
+        except ValueError as error:
+            raise InvalidRequest(NONE_OF_OURS) from error
+
+
 NONE_OF_OURS = "The cursor is none that this service gave out."
 
 

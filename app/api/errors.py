@@ -23,6 +23,11 @@ log = structlog.get_logger(__name__)
 
 STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.DocumentNotFound: HTTPStatus.NOT_FOUND,
+    errors.BatchNotFound: HTTPStatus.NOT_FOUND,
+    errors.TooManyItems: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMember: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.CorruptFile: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.BatchInterrupted: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EmptyFile: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -98,6 +103,12 @@ async def _service_error(_: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    told, places = invalid_request(error)
+    return problem(told, invalid=places)
+
+
+def invalid_request(error: RequestValidationError) -> tuple[errors.InvalidRequest, list[InvalidField]]:
+    """What is wrong, as a sentence and place by place."""
     places = [
         InvalidField(
             pointer="/" + "/".join(str(part)[:MAX_TOLD_CHARS] for part in found["loc"] if part != "body"),
@@ -106,7 +117,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
         for found in error.errors()[:MAX_TOLD_PLACES]
     ]
     told = "; ".join(f"{place.pointer}: {place.detail}" for place in places)
-    return problem(errors.InvalidRequest(f"The request is wrong: {told}."), invalid=places)
+    return errors.InvalidRequest(f"The request is wrong: {told}."), places
 
 
 def _plain(message: str) -> str:

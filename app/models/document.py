@@ -78,6 +78,11 @@ class NewDocument:
     source_name: str | None = None
     metadata: Mapping[str, Any] | None = None
 
+    @property
+    def identity(self) -> tuple[str, str | None, str | None]:
+        """Equal for what is the same document."""
+        return self.collection, self.external_id, self.sha256 if self.external_id is None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -162,6 +167,103 @@ class Document(Model):
                 if accepted is not None:
                     return accepted
             # It was deleted, or changed by someone else, between our two looks: look again.
+
+    @classmethod
+    async def accept_many(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        """`accept` for as many as can be had in two statements: what is new, and what is known unchanged.
+
+        Returns:
+            In the order of `many`; None for one that `accept` itself has to look at, after these: an update,
+            a FAILED one, one that somebody else is making just now, or the same twice among these.
+        """
+        result: list[Accepted | None] = [None] * len(many)
+        left = list({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
+        for look in (cls._unchanged, cls._insert_many) if many else ():
+            for n, accepted in zip(left, await look([many[n] for n in left]), strict=True):
+                result[n] = accepted
+            left = [n for n in left if result[n] is None]
+        return result
+
+    @classmethod
+    async def _unchanged(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        rows = await fetch(
+            """
+            WITH asked AS (
+                SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+                    WITH ORDINALITY AS a (collection, external_id, sha256, n)
+            )
+            SELECT n - 1 AS position, d.id, d.status FROM asked AS a JOIN documents AS d
+                ON d.collection = a.collection AND d.sha256 = a.sha256 AND d.external_id IS NULL
+            WHERE a.external_id IS NULL AND d.status <> 'FAILED'
+            UNION ALL
+            SELECT n - 1, d.id, d.status FROM asked AS a JOIN documents AS d
+                ON d.collection = a.collection AND d.external_id = a.external_id
+            WHERE d.sha256 = a.sha256 AND d.status <> 'FAILED'
+            """,
+            [new.collection for new in many],
+            [new.external_id for new in many],
+            [new.sha256 for new in many],
+        )
+        known: list[Accepted | None] = [None] * len(many)
+        for row in rows:
+            known[row["position"]] = Accepted(
+                row["id"],
+                DocumentStatus(row["status"]),
+                created=False,
+                queued=False,
+                unused_key=many[row["position"]].content_key,
+            )
+        return known
+
+    @classmethod
+    async def _insert_many(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        """Each takes the place of its name in an index: in one order for all, or two batches could wait for
+        each other."""
+        ids = [uuid7() for _ in many]
+        rows = await fetch(
+            """
+            WITH new AS (
+                SELECT * FROM unnest(
+                    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                    $8::bigint[], $9::text[], $10::text[], $11::bytea[]
+                ) AS n (id, collection, external_id, title, source_name, media_type, sha256,
+                        size_bytes, content_key, metadata, content)
+            ), named AS (
+                INSERT INTO collections (name)
+                SELECT DISTINCT collection FROM new
+                WHERE NOT EXISTS (SELECT FROM collections WHERE name = new.collection)
+                ORDER BY collection
+                ON CONFLICT DO NOTHING
+            ), accepted AS (
+                INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
+                                       size_bytes, content_key, metadata)
+                SELECT id, collection, external_id, title, source_name, media_type, sha256,
+                    size_bytes, content_key, metadata::jsonb
+                FROM new ORDER BY collection, external_id, sha256
+                ON CONFLICT DO NOTHING RETURNING id
+            ), stored AS (
+                INSERT INTO document_contents (document_id, content)
+                SELECT id, content FROM accepted JOIN new USING (id) WHERE content IS NOT NULL
+            )
+            SELECT id FROM accepted
+            """,
+            ids,
+            [new.collection for new in many],
+            [new.external_id for new in many],
+            [new.title for new in many],
+            [new.source_name for new in many],
+            [new.media_type for new in many],
+            [new.sha256 for new in many],
+            [new.size_bytes for new in many],
+            [new.content_key for new in many],
+            [json.dumps(new.metadata or {}) for new in many],
+            [new.content for new in many],
+        )
+        made = {row["id"] for row in rows}
+        return [
+            Accepted(id_, DocumentStatus.PENDING, created=True, queued=True) if id_ in made else None
+            for id_ in ids
+        ]
 
     @classmethod
     async def _insert(cls, new: NewDocument) -> Accepted | None:

@@ -13,6 +13,7 @@ from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
+from app.services.batch_service import BatchService
 from app.services.content_service import ContentService
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
@@ -31,6 +32,7 @@ class APIResources:
     settings: Settings
     store: ContentStore
     intake: IntakeService
+    batches: BatchService
     search: SearchService
     contents: ContentService
 
@@ -56,10 +58,12 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
     """
     async with database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S), _embedder(settings) as embedder:
         store = ContentStore(settings.STORAGE_URL)
+        intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
         yield APIResources(
             settings=settings,
             store=store,
-            intake=IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES),
+            intake=intake,
+            batches=BatchService(intake=intake, max_items=settings.MAX_BATCH_ITEMS),
             search=SearchService(embedder=embedder),
             contents=ContentService(store=store),
         )

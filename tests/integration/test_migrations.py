@@ -119,7 +119,14 @@ def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(proj
     for _ in range(2):
         aerich(project, url, "downgrade", "--yes")
         assert "patched_title" not in columns(url)
+        assert columns(url, "batches") == columns(url, "batch_items") == set()
         aerich(project, url, "upgrade")
+        ask(
+            url,
+            """WITH batch AS (INSERT INTO batches (id) VALUES (gen_random_uuid()) RETURNING id)
+            INSERT INTO batch_items (batch_id, index, document_id, created)
+            SELECT batch.id, row_number() OVER (), documents.id, TRUE FROM batch, documents""",
+        )
         rows = ask(url, "SELECT DISTINCT patched_title, patched_metadata FROM documents")
         assert [tuple(row) for row in rows] == [(False, False)]
 
