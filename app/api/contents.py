@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from app.api.cursor import ChunkCursor
 from app.api.dependencies import Resources
+from app.api.documents import known
 from app.api.etags import IfNoneMatch, is_known
 from app.api.file_answer import HARMLESS, FileAnswer, attachment
 from app.api.problems import problems
@@ -45,7 +46,7 @@ async def list_chunks(
 ) -> ChunkPage:
     """The chunks of the version that searches find, in their order; none while there is no such version."""
     place = None if cursor is None else ChunkCursor.decode(cursor)
-    document = await _known(document_id)
+    document = await known(document_id)
     version = document.indexed_version
     if place is not None and place.version != version:
         raise VersionReplaced(document_id)
@@ -63,13 +64,6 @@ async def list_chunks(
         chunks=[ChunkResponse.of(chunk) for chunk in chunks],
         next_cursor=ChunkCursor(version, last).encode() if has_more else None,
     )
-
-
-async def _known(document_id: UUID) -> Document:
-    document = await Document.get_or_none(id=document_id)
-    if document is None:
-        raise DocumentNotFound(document_id)
-    return document
 
 
 @router.get(
@@ -119,7 +113,7 @@ async def get_content(
 
 
 async def _text(document_id: UUID, contents: ContentService, if_none_match: str | None) -> Response:
-    document = await _known(document_id)
+    document = await known(document_id)
     etag = f'"{document_id}.{document.indexed_version}"'
     if document.indexed_version is not None and is_known(etag, if_none_match):
         return _unchanged(etag)

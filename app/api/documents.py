@@ -96,7 +96,7 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
     deadline = loop.time() + wait_s
     pause_s = FIRST_LOOK_S
     while True:
-        document = await _known(document_id)
+        document = await known(document_id)
         left_s = deadline - loop.time()
         if document.is_final or left_s <= 0:
             return document
@@ -107,7 +107,12 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
         pause_s = min(pause_s * 1.5, LAST_LOOK_S)
 
 
-async def _known(document_id: UUID) -> Document:
+async def known(document_id: UUID) -> Document:
+    """The document of this id.
+
+    Raises:
+        DocumentNotFound: There is none.
+    """
     document = await Document.get_or_none(id=document_id)
     if document is None:
         raise DocumentNotFound(document_id)
@@ -136,7 +141,7 @@ async def list_attempts(document_id: UUID) -> AttemptsResponse:
     """What became of each attempt, oldest first; the last one may be under way."""
     attempts = await Attempt.filter(document_id=document_id).order_by("-attempt").limit(MAX_ATTEMPTS)
     if not attempts:
-        await _known(document_id)
+        await known(document_id)
     return AttemptsResponse(attempts=[AttemptResponse.of(attempt) for attempt in reversed(attempts)])
 
 
@@ -165,7 +170,7 @@ async def retry_document(document_id: UUID, doorbell: Bell) -> Response:
     """Queue a FAILED document again, with all its tries. In any other status, nothing is done."""
     if await Document.retry(document_id):
         await doorbell.ring(process_ingestion.send, document_id)
-    return answered(await _known(document_id))
+    return answered(await known(document_id))
 
 
 @router.post(
@@ -179,7 +184,7 @@ async def cancel_document(document_id: UUID) -> Response:
     A worker that has it in hand notices at its next beat, and can write nothing from this moment on.
     """
     await Document.cancel(document_id)
-    return answered(await _known(document_id))
+    return answered(await known(document_id))
 
 
 @router.patch(
@@ -223,10 +228,13 @@ def _checked(metadata: Mapping[str, Any]) -> None:
 )
 async def delete_document(document_id: UUID, resources: Resources, if_match: IfMatch = None) -> Response:
     """Remove a document in any status: its chunks, its content and every trace of it."""
-    async with transaction():
-        if if_match is not None and (document := await Document.locked(document_id)):
-            _require(document, if_match)
+    if if_match is None:
         removed = await Document.remove(document_id)
+    else:
+        async with transaction():
+            if document := await Document.locked(document_id):
+                _require(document, if_match)
+            removed = await Document.remove(document_id)
     if removed is None:
         raise DocumentNotFound(document_id)
     if removed.content_key is not None:

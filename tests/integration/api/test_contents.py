@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.cursor import ChunkCursor
-from app.errors import NoText
+from app.errors import NoText, VersionReplaced
 from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document
 from app.services import content_service
@@ -302,3 +302,19 @@ async def test_a_bad_page_of_chunks_is_refused(
     answer = await client.get(f"/documents/{uuid4()}/chunks", params=params)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_text_whose_version_is_replaced_in_the_middle_has_no_good_end(
+    client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_service, "CHUNKS_AT_ONCE", 1)
+    location = await posted(client, TEXT.encode(), "gates.txt", external_id="gates")
+    await indexed(id_of(location), TEXT)
+    text = app.state.resources.contents.text(await Document.get(id=id_of(location)))
+    assert await anext(text)
+
+    await client.post("/ingest", json={"text": TEXT + "More.", "external_id": "gates"})
+    await indexed(id_of(location), TEXT + "More.")
+
+    with pytest.raises(VersionReplaced):
+        await anext(text)
