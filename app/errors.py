@@ -269,6 +269,45 @@ class UnknownBodyType(PermanentError):
         super().__init__(f"A body of type {content_type[:100] or '(none)'} cannot be ingested.")
 
 
+class UnknownBatchType(UnknownBodyType):
+    hint = "Send multipart/form-data with `file` parts, application/x-ndjson, or application/zip."
+
+
+class TooManyItems(PermanentError):
+    code = "too_many_items"
+    hint = "Send the rest in another request, or raise MAX_BATCH_ITEMS."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body has more than {limit:,} documents; those before were taken.")
+        self.limit = limit
+
+
+class UnsupportedMember(PermanentError):
+    code = "unsupported_member"
+    hint = "Zip plain files, with the usual compression (deflate)."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The zip's member cannot be read: {reason}.")
+        self.reason = reason
+
+
+class BatchNotFound(PermanentError):
+    code = "batch_not_found"
+    hint = "Check the id; a batch is forgotten a week after its documents are final."
+
+    def __init__(self, batch_id: UUID) -> None:
+        super().__init__(f"There is no batch {batch_id}.")
+        self.batch_id = batch_id
+
+
+class BatchInterrupted(TransientError):
+    code = "batch_interrupted"
+    hint = "Send the batch again: what was taken already is known, and nothing is done twice."
+
+    def __init__(self) -> None:
+        super().__init__("The process that read the batch went away before its end.")
+
+
 class RequestFailed(ServiceError):
     """Unforeseen, while a request was answered."""
 
@@ -281,7 +320,8 @@ class RequestFailed(ServiceError):
 class PayloadTooLarge(PermanentError):
     code = "payload_too_large"
     hint = (
-        "Split the document, send text as a file, or raise MAX_UPLOAD_BYTES (files) or MAX_JSON_BYTES (JSON)."
+        "Split the document, send text as a file, or raise MAX_UPLOAD_BYTES (files), MAX_JSON_BYTES (JSON)"
+        " or MAX_BATCH_BYTES (batches)."
     )
 
     def __init__(self, limit_bytes: int) -> None:
@@ -331,6 +371,41 @@ class CollectionDeleting(TransientError):
     def __init__(self, name: str) -> None:
         super().__init__(f"The collection {name!r} is being deleted.")
         self.name = name
+
+
+class NotSearchable(PermanentError):
+    code = "not_searchable"
+    hint = "Wait for it with GET /documents/{document_id}?wait=30; a FAILED one says in `error` what to do."
+
+    def __init__(self, document_id: UUID, status: str) -> None:
+        super().__init__(f"No version of the document {document_id} has been indexed yet: it is {status}.")
+        self.document_id = document_id
+
+
+class VersionReplaced(PermanentError):
+    code = "version_replaced"
+    hint = "Begin again, without a cursor."
+
+    def __init__(self, document_id: UUID) -> None:
+        super().__init__(f"A newer version of the document {document_id} has been indexed meanwhile.")
+        self.document_id = document_id
+
+
+class PreconditionFailed(PermanentError):
+    code = "precondition_failed"
+    hint = "Get the document again, see what has changed, and send the request with its `ETag`."
+
+    def __init__(self, document_id: UUID) -> None:
+        super().__init__(f"The document {document_id} is not what `If-Match` says it is.")
+        self.document_id = document_id
+
+
+class RangeNotSatisfiable(PermanentError):
+    code = "range_not_satisfiable"
+    hint = "Ask for a range within the document's `size_bytes`, or leave `Range` out."
+
+    def __init__(self) -> None:
+        super().__init__("The content has no such range.")
 
 
 # --- What stops a process from starting --------------------------------------------------------------------

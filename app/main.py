@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import collections, documents, health, ingest, search
+from app.api import batches, collections, contents, documents, health, ingest, search
 from app.api.body_limit import BodyLimit
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = with_schemas(app)  # type: ignore[method-assign]
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
-    for module in (ingest, documents, collections, search, health):
+    for module in (ingest, batches, documents, contents, collections, search, health):
         app.include_router(module.router)
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     return app

@@ -1,4 +1,4 @@
-"""Schemathesis against the whole OpenAPI document of a running service: no 5xx, and every answer as it says."""
+"""Schemathesis against the whole OpenAPI document: no 5xx, and every answer as the document says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import httpx
 from bench.peers import environment
 from bench.support import conditions, service
 
-#: What a schema cannot say, and so Schemathesis cannot know: that an id is not there, a cursor not ours, that two
-#: fields exclude each other.
+#: Not those by which every request that fits the schema has to succeed: an id that is not there, a cursor that
+#: is not ours and two fields that exclude each other are refused, and no schema can say so.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 SOME = [

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tortoise import connections
 
+from app.chunking.chunker import Chunker
+from app.chunking.joining import gaps_between
+from app.embedding.hash import HashEmbedder
+from app.models.chunk import NewChunk
+from app.models.document import Document, Ingested
 from app.models.sql import fetch
+from app.parsing.parsed_document import ParsedDocument
 
 
 async def emptied_database() -> None:
@@ -26,3 +32,23 @@ async def vectors_of(document_id: UUID) -> NDArray[np.float32]:
         document_id,
     )
     return np.array([row["embedding"].to_numpy() for row in rows], np.float32)
+
+
+def indexing(text: str, *, overlap: int = 4, title: str | None = None) -> Ingested:
+    """What a worker makes of a text: the real chunker's passages, with vectors that mean nothing."""
+    chunker = Chunker(HashEmbedder().token_offsets, chunk_tokens=16, overlap_tokens=overlap, max_tokens=254)
+    passages = chunker.split(ParsedDocument(text, "text/plain"))
+    vector = np.zeros(HashEmbedder().dimensions, np.float16)
+    vector[0] = 1
+    chunks = [
+        NewChunk(p.text, p.char_start, p.char_end, p.page, p.headings, p.token_count, vector, gap)
+        for gap, p in zip(gaps_between(passages, text), passages, strict=True)
+    ]
+    return Ingested(media_type="text/plain", title=title, warnings=[], chunks=chunks)
+
+
+async def indexed(document_id: UUID, text: str, *, overlap: int = 4) -> None:
+    """Claim a document and complete it with the chunks of a text."""
+    held = await Document.claim(document_id, owner="host:1", lease_s=30)
+    assert held is not None
+    assert await held.complete(indexing(text, overlap=overlap))

@@ -15,7 +15,7 @@ from app.errors import PayloadTooLarge, RequestTooSlow
 LIMIT_BYTES = 256 * 1024
 
 #: Their handlers read the body as a stream and count it themselves (`app.api.upload.counted`).
-COUNTED_ELSEWHERE = frozenset({"/ingest"})
+COUNTED_ELSEWHERE = frozenset({"/ingest", "/ingest/batch"})
 
 #: Slower than this, beyond the patience that everybody has, is not a slow line but somebody who holds us up.
 SLOWEST_BYTES_PER_S = 4 * 1024

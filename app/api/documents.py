@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
 
 from app.api.cursor import Cursor
 from app.api.dependencies import Bell, Resources
+from app.api.etags import ETAG, IfMatch, IfNoneMatch, is_known, is_wanted
+from app.api.openapi import ref
 from app.api.problems import problems
-from app.errors import DocumentNotFound, InvalidRequest
+from app.errors import DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed
 from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
 from app.models.attempt import Attempt
 from app.models.document import Document
+from app.models.listing import listed
+from app.models.sql import transaction
 from app.schemas.document import (
     AttemptResponse,
     AttemptsResponse,
     DocumentPage,
+    DocumentPatch,
     DocumentResponse,
     ListQuery,
     RetryFilter,
     RetryResponse,
 )
+from app.schemas.ingest import check_metadata
 
 router = APIRouter(tags=["documents"])
 
@@ -40,15 +48,47 @@ RETRY_BATCH = 1000
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.5
 
 
-@router.get("/documents/{document_id}", responses=problems(DocumentNotFound, InvalidRequest))
+ANSWERED: dict[int | str, dict[str, Any]] = {200: {"model": DocumentResponse, "headers": ETAG}}
+
+
+def answered(document: Document, *, if_none_match: str | None = None) -> Response:
+    """A document with its `ETag`, which is made of the whole answer: it changes whenever that does."""
+    body = DocumentResponse.of(document).model_dump_json().encode()
+    headers = {"etag": _tag_of(body)}
+    if is_known(headers["etag"], if_none_match):
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _tag_of(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _require(document: Document, if_match: str | None) -> None:
+    if if_match is not None:
+        body = DocumentResponse.of(document).model_dump_json().encode()
+        if not is_wanted(_tag_of(body), if_match):
+            raise PreconditionFailed(document.id)
+
+
+@router.get(
+    "/documents/{document_id}",
+    response_class=Response,
+    responses={
+        **ANSWERED,
+        304: {"description": "`If-None-Match` has it already"},
+        **problems(DocumentNotFound, InvalidRequest),
+    },
+)
 async def get_document(
     document_id: UUID,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for a final status before answering.")
     ] = 0,
-) -> DocumentResponse:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """A document as it is now; with `wait`, as soon as it is final."""
-    return DocumentResponse.of(await _final_or_late(document_id, wait))
+    return answered(await _final_or_late(document_id, wait), if_none_match=if_none_match)
 
 
 async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
@@ -56,7 +96,7 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
     deadline = loop.time() + wait_s
     pause_s = FIRST_LOOK_S
     while True:
-        document = await _known(document_id)
+        document = await known(document_id)
         left_s = deadline - loop.time()
         if document.is_final or left_s <= 0:
             return document
@@ -67,7 +107,12 @@ async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
         pause_s = min(pause_s * 1.5, LAST_LOOK_S)
 
 
-async def _known(document_id: UUID) -> Document:
+async def known(document_id: UUID) -> Document:
+    """The document of this id.
+
+    Raises:
+        DocumentNotFound: There is none.
+    """
     document = await Document.shown(id=document_id).get_or_none()
     if document is None:
         raise DocumentNotFound(document_id)
@@ -76,17 +121,14 @@ async def _known(document_id: UUID) -> Document:
 
 @router.get("/documents", responses=problems(InvalidRequest))
 async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
-    """Documents, newest first. New ones do not shift the pages that a cursor leads to."""
-    found = Document.shown().order_by("-created_at", "-id").limit(asked.limit + 1)
-    if asked.status:
-        found = found.filter(status__in=asked.status)
-    if asked.collection is not None:
-        found = found.filter(collection=asked.collection)
-    if asked.external_id is not None:
-        found = found.filter(external_id=asked.external_id)
-    if asked.cursor is not None:
-        found = found.filter(Cursor.decode(asked.cursor).older())
-    documents = await found
+    """Documents, newest first; each filter narrows what the others leave.
+
+    A page costs as much on the hundredth as on the first, and new documents do not shift the pages that a
+    cursor leads to. `q` alone has no index: it reads documents until the page is full, which for a rare word
+    is all that the other filters leave (about 0.2 s for 100,000).
+    """
+    after = None if asked.cursor is None else Cursor.decode(asked.cursor)
+    documents = await listed(asked.filter(), after=after, limit=asked.limit + 1)
     page, more = documents[: asked.limit], documents[asked.limit :]
     return DocumentPage(
         documents=[DocumentResponse.of(document) for document in page],
@@ -99,7 +141,7 @@ async def list_attempts(document_id: UUID) -> AttemptsResponse:
     """What became of each attempt, oldest first; the last one may be under way."""
     attempts = await Attempt.filter(document_id=document_id).order_by("-attempt").limit(MAX_ATTEMPTS)
     if not attempts:
-        await _known(document_id)
+        await known(document_id)
     return AttemptsResponse(attempts=[AttemptResponse.of(attempt) for attempt in reversed(attempts)])
 
 
@@ -119,32 +161,80 @@ async def retry_documents(chosen: RetryFilter) -> RetryResponse:
     return RetryResponse(retried=retried, has_more=retried == chosen.limit)
 
 
-@router.post("/documents/{document_id}/retry", responses=problems(DocumentNotFound, InvalidRequest))
-async def retry_document(document_id: UUID, doorbell: Bell) -> DocumentResponse:
+@router.post(
+    "/documents/{document_id}/retry",
+    response_class=Response,
+    responses={**ANSWERED, **problems(DocumentNotFound, InvalidRequest)},
+)
+async def retry_document(document_id: UUID, doorbell: Bell) -> Response:
     """Queue a FAILED document again, with all its tries. In any other status, nothing is done."""
     if await Document.retry(document_id):
         await doorbell.ring(process_ingestion.send, document_id)
-    return DocumentResponse.of(await _known(document_id))
+    return answered(await known(document_id))
 
 
-@router.post("/documents/{document_id}/cancel", responses=problems(DocumentNotFound, InvalidRequest))
-async def cancel_document(document_id: UUID) -> DocumentResponse:
+@router.post(
+    "/documents/{document_id}/cancel",
+    response_class=Response,
+    responses={**ANSWERED, **problems(DocumentNotFound, InvalidRequest)},
+)
+async def cancel_document(document_id: UUID) -> Response:
     """Give up a document that is not final yet: it is FAILED with the code `cancelled`.
 
     A worker that has it in hand notices at its next beat, and can write nothing from this moment on.
     """
     await Document.cancel(document_id)
-    return DocumentResponse.of(await _known(document_id))
+    return answered(await known(document_id))
+
+
+@router.patch(
+    "/documents/{document_id}",
+    response_class=Response,
+    openapi_extra={
+        "requestBody": {"content": {"application/merge-patch+json": {"schema": ref("DocumentPatch")}}}
+    },
+    responses={
+        **ANSWERED,
+        **problems(DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed),
+    },
+)
+async def patch_document(document_id: UUID, patch: DocumentPatch, if_match: IfMatch = None) -> Response:
+    """Change the title and the metadata of a document in any status; searches show it at once.
+
+    Without `If-Match`, the last one to write wins. An update with a title or with metadata of its own
+    replaces those; one without leaves what was patched.
+    """
+    async with transaction():
+        document = await Document.locked(document_id)
+        if document is None:
+            raise DocumentNotFound(document_id)
+        _require(document, if_match)
+        if patch.model_fields_set:
+            document = await document.amend(patch.model_dump(exclude_unset=True), check=_checked)
+    return answered(document)
+
+
+def _checked(metadata: Mapping[str, Any]) -> None:
+    try:
+        check_metadata(metadata)
+    except ValueError as error:
+        raise InvalidRequest(f"The result of the patch is wrong: {error}.") from error
 
 
 @router.delete(
     "/documents/{document_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problems(DocumentNotFound, InvalidRequest),
+    responses=problems(DocumentNotFound, InvalidRequest, PreconditionFailed),
 )
-async def delete_document(document_id: UUID, resources: Resources) -> Response:
+async def delete_document(document_id: UUID, resources: Resources, if_match: IfMatch = None) -> Response:
     """Remove a document in any status: its chunks, its content and every trace of it."""
-    removed = await Document.remove(document_id)
+    if if_match is None:
+        removed = await Document.remove(document_id)
+    else:
+        async with transaction():
+            if document := await Document.locked(document_id):
+                _require(document, if_match)
+            removed = await Document.remove(document_id)
     if removed is None:
         raise DocumentNotFound(document_id)
     if removed.content_key is not None:

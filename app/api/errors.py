@@ -27,6 +27,11 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.CollectionNotFound: HTTPStatus.NOT_FOUND,
     errors.CollectionBusy: HTTPStatus.CONFLICT,
     errors.CollectionDeleting: HTTPStatus.CONFLICT,
+    errors.BatchNotFound: HTTPStatus.NOT_FOUND,
+    errors.TooManyItems: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMember: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.CorruptFile: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.BatchInterrupted: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EmptyFile: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -36,6 +41,11 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     errors.RerankerMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotSearchable: HTTPStatus.CONFLICT,
+    errors.VersionReplaced: HTTPStatus.CONFLICT,
+    errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.ContentMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,
     errors.EmbedderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -99,6 +109,12 @@ async def _service_error(_: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    told, places = invalid_request(error)
+    return problem(told, invalid=places)
+
+
+def invalid_request(error: RequestValidationError) -> tuple[errors.InvalidRequest, list[InvalidField]]:
+    """What is wrong, as a sentence and place by place."""
     places = [
         InvalidField(
             pointer=_pointer(found["loc"]),
@@ -107,7 +123,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
         for found in error.errors()[:MAX_TOLD_PLACES]
     ]
     told = "; ".join(f"{place.pointer}: {place.detail}" for place in places)
-    return problem(errors.InvalidRequest(f"The request is wrong: {told}."), invalid=places)
+    return errors.InvalidRequest(f"The request is wrong: {told}."), places
 
 
 def _pointer(place: Sequence[str | int]) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from app.schemas.batch import BatchResponse
 from app.schemas.ingest import IngestRequest
 from app.schemas.problem import Problem
 
 REF = "#/components/schemas/{model}"
 
 #: Named in `responses` and `openapi_extra`, as plain references.
-EXTRA_MODELS = (Problem, IngestRequest)
+EXTRA_MODELS = (Problem, IngestRequest, BatchResponse)
 
 
 def with_schemas(app: FastAPI) -> Callable[[], dict[str, Any]]:

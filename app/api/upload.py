@@ -37,7 +37,7 @@ USUAL_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", 
 SPOOL_BYTES = 1024 * 1024
 
 #: A JSON body takes several times its size while it is read, so only so many are read at once.
-_json_readers = ThreadPoolExecutor(2, thread_name_prefix="json-reader")
+json_readers = ThreadPoolExecutor(2, thread_name_prefix="json-reader")
 
 #: What may stand around a JSON body's strings: fields, metadata, and the white space between them. Each
 #: bracket and comma there becomes an object of a hundred bytes, so that 32 MB of them would fill a machine.
@@ -58,7 +58,7 @@ async def offered(request: Request, settings: Settings) -> AsyncIterator[Offer]:
         StorageFull: There is no space for it.
     """
     content_type = request.headers.get("content-type", "")
-    kind = _media_type(content_type)
+    kind = media_type_of(content_type)
     if kind == "application/json" or kind.endswith("+json"):
         with SpooledTemporaryFile(SPOOL_BYTES) as spool:
             yield await _json_offer(request, settings.MAX_JSON_BYTES, spool)
@@ -69,7 +69,8 @@ async def offered(request: Request, settings: Settings) -> AsyncIterator[Offer]:
         raise UnknownBodyType(content_type)
 
 
-def _media_type(content_type: str) -> str:
+def media_type_of(content_type: str) -> str:
+    """The type without its parameters; empty when there is none."""
     header = Message()
     header["content-type"] = content_type
     return header.get_content_type() if content_type else ""
@@ -93,11 +94,11 @@ async def counted(request: Request, limit_bytes: int) -> AsyncGenerator[bytes, N
 
 async def _json_offer(request: Request, limit_bytes: int, spool: SpooledTemporaryFile[bytes]) -> Offer:
     received = UploadFile(spool)  # type: ignore[arg-type]  # It has all the methods that are used.
-    with _spool_troubles_told():
+    with spool_troubles_told():
         async for block in counted(request, limit_bytes):
             await received.write(block)
         loop = asyncio.get_running_loop()
-        fields = await loop.run_in_executor(_json_readers, _replace_by_text, spool)
+        fields = await loop.run_in_executor(json_readers, _replace_by_text, spool)
     return _offer(fields, spool, source_name=None)  # type: ignore[arg-type]
 
 
@@ -105,13 +106,22 @@ def _replace_by_text(spool: SpooledTemporaryFile[bytes]) -> IngestFields:
     """Read the JSON in the spool, and leave the document's text there in its place."""
     spool.seek(0)
     body = spool.read().removeprefix(codecs.BOM_UTF8)
-    _require_little_structure(body)
-    asked = _checked(lambda: IngestRequest.model_validate_json(body))
+    asked = parsed_request(body)
     spool.seek(0)
     spool.truncate()
     spool.write(asked.body.encode())
     spool.seek(0)
     return asked.model_copy(update={"content": None, "text": None})
+
+
+def parsed_request(body: bytes) -> IngestRequest:
+    """The document in a JSON body, read in memory and time that its size bounds.
+
+    Raises:
+        MalformedBody, RequestValidationError: It is not JSON, or not what we ask for.
+    """
+    _require_little_structure(body)
+    return checked(lambda: IngestRequest.model_validate_json(body))
 
 
 def _require_little_structure(body: bytes) -> None:
@@ -129,7 +139,8 @@ def _require_little_structure(body: bytes) -> None:
 
 
 @contextmanager
-def _spool_troubles_told() -> Iterator[None]:
+def spool_troubles_told() -> Iterator[None]:
+    """A disk that refuses is `StorageFull`, or `StorageUnavailable`."""
     try:
         yield
     except OSError as error:
@@ -138,7 +149,7 @@ def _spool_troubles_told() -> Iterator[None]:
 
 @asynccontextmanager
 async def _form(request: Request, limit_bytes: int) -> AsyncIterator[FormData]:
-    _require_usual_charset(request.headers["content-type"])
+    require_usual_charset(request.headers["content-type"])
     parser = MultiPartParser(
         request.headers,
         counted(request, limit_bytes),
@@ -156,21 +167,22 @@ async def _form(request: Request, limit_bytes: int) -> AsyncIterator[FormData]:
 
 async def _parsed(parser: MultiPartParser) -> FormData:
     try:
-        with _spool_troubles_told():
+        with spool_troubles_told():
             return await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         reason = getattr(error, "message", None) or "the multipart body is malformed"
         raise MalformedBody(f"The body cannot be read: {reason}") from error
 
 
-def _require_usual_charset(content_type: str) -> None:
+def require_usual_charset(content_type: str) -> None:
     """Any codec of Python's may be named there, also punycode, whose time is the square of the length."""
     charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
     if charset.lower() not in USUAL_CHARSETS:
         raise MalformedBody("The fields of a form must be in UTF-8.")
 
 
-def _checked(validate: Callable[[], FieldsT]) -> FieldsT:
+def checked(validate: Callable[[], FieldsT]) -> FieldsT:
+    """What `validate` makes; what it finds wrong is the request's fault."""
     try:
         return validate()
     except ValidationError as error:
@@ -184,8 +196,8 @@ def _form_offer(form: FormData) -> Offer:
         raise MalformedBody("The form has no part named `file` with a file in it.")
     if "metadata" in fields:
         fields["metadata"] = _metadata(fields["metadata"])
-    checked = _checked(lambda: IngestFields.model_validate(fields))
-    return _offer(checked, file.file, source_name=display_name(file.filename))
+    named = checked(lambda: IngestFields.model_validate(fields))
+    return _offer(named, file.file, source_name=display_name(file.filename))
 
 
 def _metadata(value: object) -> object:

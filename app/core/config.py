@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     # What is accepted.
     MAX_UPLOAD_BYTES: int = Field(default=256 * MEBIBYTE, ge=1)
     MAX_JSON_BYTES: int = Field(default=32 * MEBIBYTE, ge=1)
+    MAX_BATCH_ITEMS: int = Field(default=10_000, ge=1, le=100_000)
+    MAX_BATCH_BYTES: int = Field(default=1024 * MEBIBYTE, ge=1)
     INLINE_CONTENT_BYTES: int = Field(default=64 * 1024, ge=0, le=8 * MEBIBYTE)
     BODY_PATIENCE_S: float = Field(default=60, gt=0, le=3600)
 

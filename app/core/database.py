@@ -32,6 +32,7 @@ MODELS = [
     "app.models.document",
     "app.models.document_content",
     "app.models.attempt",
+    "app.models.batch",
     "app.models.embedded_text",
     "app.models.idempotency_key",
     "app.models.chunk",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 from uuid import UUID
@@ -42,13 +43,32 @@ class Doorbell:
         if not await self._is_sent(send, str(document_id)):
             await backlog.put_back_unsent([document_id])
 
-    async def _is_sent(self, send: Callable[[str], object], document_id: str) -> bool:
+    async def ring_all(self, send: Callable[[str], object], document_ids: Sequence[UUID]) -> None:
+        """Have many committed ids sent, one after the other in one thread; likewise."""
+        sent = 0
+
+        def send_all(_: str) -> None:
+            nonlocal sent
+            enough_at = time.monotonic() + 2 * PATIENCE_S
+            for document_id in document_ids:
+                if time.monotonic() > enough_at:
+                    return
+                send(str(document_id))
+                sent += 1
+
+        await self._is_sent(send_all, f"{document_ids[0]} and others", patience_s=3 * PATIENCE_S)
+        if left := document_ids[sent:]:
+            await backlog.put_back_unsent(left)
+
+    async def _is_sent(
+        self, send: Callable[[str], object], document_id: str, *, patience_s: float = PATIENCE_S
+    ) -> bool:
         if self._is_stalled and self._under_way >= SENDERS:
             return False
         self._under_way += 1
         sending = asyncio.get_running_loop().run_in_executor(self._threads, send, document_id)
         sending.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({sending}, timeout=PATIENCE_S)
+        done, _ = await asyncio.wait({sending}, timeout=patience_s)
         if not done:
             self._is_stalled = True
             log.warning("queue_slow", document_id=document_id)

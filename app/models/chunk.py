@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
@@ -64,6 +64,15 @@ class Chunk(Model):
 
     class Meta:
         table = "chunks"
+
+    @classmethod
+    async def of_version(cls, document_id: UUID, version: int, *, after: int, limit: int) -> list[Self]:
+        """The chunks behind the ordinal `after`, in their order; none when the version is indexed no more."""
+        return (
+            await cls.filter(document_id=document_id, version=version, ordinal__gt=after)
+            .order_by("ordinal")
+            .limit(limit)
+        )
 
     @staticmethod
     async def remove(connection: asyncpg.Connection, document_id: UUID) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -42,6 +43,7 @@ from app.models.document_status import (
     Move,
     Stage,
 )
+from app.models.merge_patch import merged
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
 
@@ -52,6 +54,9 @@ MAX_FAILURES = 6
 
 #: Begins the name of a connection that stores a document; its id follows.
 WRITER = "sluice stores "
+
+#: What a document is called while nobody says anything.
+EMPTY: Mapping[str, Any] = MappingProxyType({"title": None, "metadata": {}})
 
 #: What an embedding service may ask a document to wait.
 LONGEST_WAIT_S = 3600
@@ -74,6 +79,11 @@ class NewDocument:
     title: str | None = None
     source_name: str | None = None
     metadata: Mapping[str, Any] | None = None
+
+    @property
+    def identity(self) -> tuple[str, str | None, str | None]:
+        """Equal for what is the same document."""
+        return self.collection, self.external_id, self.sha256 if self.external_id is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,8 @@ class Document(Model):
     size_bytes = fields.BigIntField()
     content_key = fields.CharField(max_length=255, null=True)  # NULL: the content is in `document_contents`.
     metadata: fields.Field[dict[str, Any]] = fields.JSONField(default=dict)
+    patched_title = fields.BooleanField(default=False)  # By `amend`; an update without one leaves it.
+    patched_metadata = fields.BooleanField(default=False)  # Likewise.
 
     status = fields.CharField(max_length=10, default=DocumentStatus.PENDING.value)
     stage = fields.CharField(max_length=10, null=True, default=Stage.QUEUED.value)
@@ -166,6 +178,108 @@ class Document(Model):
                 if accepted is not None:
                     return accepted
             # It was deleted, or changed by someone else, between our two looks: look again.
+
+    @classmethod
+    async def accept_many(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        """`accept` for as many as can be had in two statements: what is new, and what is known unchanged.
+
+        Returns:
+            In the order of `many`; None for one that `accept` itself has to look at, after these: an update,
+            a FAILED one, one that somebody else is making just now, or the same twice among these.
+        """
+        result: list[Accepted | None] = [None] * len(many)
+        left = list({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
+        for look in (cls._unchanged, cls._insert_many) if many else ():
+            for n, accepted in zip(left, await look([many[n] for n in left]), strict=True):
+                result[n] = accepted
+            left = [n for n in left if result[n] is None]
+        return result
+
+    @classmethod
+    async def _unchanged(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        rows = await fetch(
+            """
+            WITH asked AS (
+                SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+                    WITH ORDINALITY AS a (collection, external_id, sha256, n)
+                WHERE NOT EXISTS (
+                    SELECT FROM collections WHERE name = a.collection AND deleting_at IS NOT NULL
+                )
+            )
+            SELECT n - 1 AS position, d.id, d.status FROM asked AS a JOIN documents AS d
+                ON d.collection = a.collection AND d.sha256 = a.sha256 AND d.external_id IS NULL
+            WHERE a.external_id IS NULL AND d.status <> 'FAILED'
+            UNION ALL
+            SELECT n - 1, d.id, d.status FROM asked AS a JOIN documents AS d
+                ON d.collection = a.collection AND d.external_id = a.external_id
+            WHERE d.sha256 = a.sha256 AND d.status <> 'FAILED'
+            """,
+            [new.collection for new in many],
+            [new.external_id for new in many],
+            [new.sha256 for new in many],
+        )
+        known: list[Accepted | None] = [None] * len(many)
+        for row in rows:
+            known[row["position"]] = Accepted(
+                row["id"],
+                DocumentStatus(row["status"]),
+                created=False,
+                queued=False,
+                unused_key=many[row["position"]].content_key,
+            )
+        return known
+
+    @classmethod
+    async def _insert_many(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        """Each takes the place of its name in an index: in one order for all, or two batches could wait for
+        each other."""
+        ids = [uuid7() for _ in many]
+        rows = await fetch(
+            """
+            WITH new AS (
+                SELECT * FROM unnest(
+                    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                    $8::bigint[], $9::text[], $10::text[], $11::bytea[]
+                ) AS n (id, collection, external_id, title, source_name, media_type, sha256,
+                        size_bytes, content_key, metadata, content)
+            ), named AS (
+                INSERT INTO collections (name)
+                SELECT DISTINCT collection FROM new
+                WHERE NOT EXISTS (SELECT FROM collections WHERE name = new.collection)
+                ORDER BY collection
+                ON CONFLICT DO NOTHING
+            ), accepted AS (
+                INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
+                                       size_bytes, content_key, metadata)
+                SELECT id, collection, external_id, title, source_name, media_type, sha256,
+                    size_bytes, content_key, metadata::jsonb
+                FROM new WHERE NOT EXISTS (
+                    SELECT FROM collections WHERE name = new.collection AND deleting_at IS NOT NULL
+                ) ORDER BY collection, external_id, sha256
+                ON CONFLICT DO NOTHING RETURNING id
+            ), stored AS (
+                INSERT INTO document_contents (document_id, content)
+                SELECT id, content FROM accepted JOIN new USING (id) WHERE content IS NOT NULL
+            )
+            SELECT id FROM accepted
+            """,
+            ids,
+            [new.collection for new in many],
+            [new.external_id for new in many],
+            [new.title for new in many],
+            [new.source_name for new in many],
+            [new.media_type for new in many],
+            [new.sha256 for new in many],
+            [new.size_bytes for new in many],
+            [new.content_key for new in many],
+            [json.dumps(new.metadata or {}) for new in many],
+            [new.content for new in many],
+        )
+        made = {row["id"] for row in rows}
+        return [
+            Accepted(id_, DocumentStatus.PENDING, created=True, queued=True) if id_ in made else None
+            for id_ in ids
+        ]
 
     @classmethod
     async def _insert(cls, new: NewDocument) -> Accepted | None:
@@ -240,7 +354,10 @@ class Document(Model):
                 """version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
                 stage = 'queued', next_attempt_at = now(), sent_at = now(),
                 sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
-                title = $6, metadata = $7::jsonb""",
+                title = COALESCE($6::text, CASE WHEN patched_title THEN title END),
+                metadata = CASE WHEN $7::jsonb = '{}' AND patched_metadata THEN metadata ELSE $7::jsonb END,
+                patched_title = patched_title AND $6::text IS NULL,
+                patched_metadata = patched_metadata AND $7::jsonb = '{}'""",
                 new.sha256,
                 new.size_bytes,
                 new.media_type,
@@ -455,6 +572,41 @@ class Document(Model):
                 db=db,
             )
         return cancelled is not None
+
+    @classmethod
+    async def locked(cls, document_id: UUID) -> Self | None:
+        """The document as it is, and stays until the caller's transaction ends; None when there is none."""
+        rows = await fetch("SELECT * FROM documents WHERE id = $1 FOR UPDATE", document_id)
+        return cls._init_from_db(**rows[0]) if rows else None
+
+    async def amend(self, patch: Mapping[str, Any], *, check: Callable[[Mapping[str, Any]], None]) -> Self:
+        """Change `title` and `metadata`, in any status, inside the transaction that has `locked` this.
+
+        Args:
+            patch: A merge patch of the two. What searches cite is patched as well, so that it counts from the
+                commit on: while an update is under way, that is another version than the row's.
+            check: Raises when metadata are not as they have to be.
+        """
+        said = {**EMPTY} | merged({"title": self.title, "metadata": self.metadata}, patch)
+        cited = None if self.cited is None else {**EMPTY} | merged(self.cited, patch)
+        for result in (said, cited):
+            if result is not None:
+                check(result["metadata"])
+        rows = await fetch(
+            """
+            UPDATE documents SET title = $2, metadata = $3::jsonb, cited = $4::jsonb,
+                patched_title = $5, patched_metadata = $6, updated_at = now()
+            WHERE id = $1 RETURNING *
+            """,
+            self.id,
+            said["title"],
+            json.dumps(said["metadata"]),
+            None if cited is None else json.dumps(cited),
+            # What was removed comes from the next version again.
+            patch["title"] is not None if "title" in patch else self.patched_title,
+            patch["metadata"] is not None if "metadata" in patch else self.patched_metadata,
+        )
+        return self._init_from_db(**rows[0])
 
     @classmethod
     async def remove(cls, document_id: UUID) -> Self | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from app.models.attempt import Attempt
 from app.models.backlog import FailedFilter
 from app.models.document import Document, DocumentStatus
 from app.models.document_status import Outcome
-from app.schemas.ingest import StorableText, at_most_bytes
+from app.models.listing import DocumentFilter
+from app.schemas.ingest import MAX_TITLE_CHARS, StorableText, Title, at_most_bytes
 
 
 class Progress(BaseModel):
@@ -133,6 +134,37 @@ def _progress(document: Document) -> Progress | None:
     )
 
 
+class DocumentPatch(BaseModel):
+    """A JSON Merge Patch (RFC 7396) of what a document is called. What is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"title": "Gate times", "metadata": {"season": "winter", "draft": None}}]
+        },
+    )
+
+    title: Title | None = Field(
+        default=None,
+        max_length=MAX_TITLE_CHARS,
+        description="Null removes it; a version that is indexed after that has its own again.",
+    )
+    metadata: dict[str, JsonValue] | None = Field(
+        default=None, description="Merged into what is there; null removes a key, or, here, all of them."
+    )
+
+
+def in_range(moment: datetime) -> datetime:
+    """The moment in UTC, if a calendar has it there."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a date of this calendar") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(in_range)]
+
+
 class ListQuery(BaseModel):
     """Which documents to list. A parameter that is not here is refused, or it would be taken for granted."""
 
@@ -146,8 +178,39 @@ class ListQuery(BaseModel):
     external_id: Annotated[StorableText, AfterValidator(at_most_bytes(1024))] | None = Field(
         default=None, description="Only what you gave this name."
     )
+    external_id_prefix: Annotated[StorableText, AfterValidator(at_most_bytes(1024))] | None = Field(
+        default=None, description="Only those whose `external_id` begins so: a folder, for one."
+    )
+    media_type: Annotated[StorableText, AfterValidator(at_most_bytes(255))] | None = Field(
+        default=None, description="Only of this type."
+    )
+    q: Annotated[StorableText, AfterValidator(at_most_bytes(200))] | None = Field(
+        default=None,
+        description="Only with this in title, source name or `external_id`, in upper or lower case.",
+    )
+    created_after: Moment | None = Field(default=None, description="Taken in at this time, or later.")
+    created_before: Moment | None = Field(default=None, description="Taken in before this time.")
+    error_code: Annotated[StorableText, AfterValidator(at_most_bytes(255))] | None = Field(
+        default=None, description="Only FAILED ones with this `error.code`."
+    )
+    batch_id: UUID | None = Field(default=None, description="Only what came, new or known, with this batch.")
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
+
+    def filter(self) -> DocumentFilter:
+        """The query in the words of the model."""
+        return DocumentFilter(
+            statuses=self.status,
+            collection=self.collection,
+            external_id=self.external_id,
+            external_id_prefix=self.external_id_prefix,
+            media_type=self.media_type,
+            name_part=self.q,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            error_code=self.error_code,
+            batch_id=self.batch_id,
+        )
 
 
 class DocumentPage(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -102,6 +102,19 @@ StorableText = Annotated[str, AfterValidator(storable)]
 CollectionName = Annotated[
     StorableText, AfterValidator(not_blank), AfterValidator(visible), AfterValidator(at_most_bytes(200))
 ]
+Title = Annotated[StorableText, AfterValidator(shown)]
+MAX_TITLE_CHARS = 2000
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: They are too many, too large, or nothing that PostgreSQL and JSON can hold.
+    """
+    if _check_json(dict(metadata)) > MAX_METADATA_KEYS:
+        raise ValueError(f"metadata must have at most {MAX_METADATA_KEYS} keys in all")
+    if len(to_json(metadata)) > MAX_METADATA_BYTES:
+        raise ValueError(f"metadata must be at most {MAX_METADATA_BYTES} bytes of JSON")
 
 
 class IngestFields(BaseModel):
@@ -109,8 +122,10 @@ class IngestFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    title: Annotated[StorableText, AfterValidator(shown)] | None = Field(
-        default=None, max_length=2000, description="Shown on one line; the document's own when left out."
+    title: Title | None = Field(
+        default=None,
+        max_length=MAX_TITLE_CHARS,
+        description="Shown on one line; the document's own when left out.",
     )
     external_id: (
         Annotated[StorableText, AfterValidator(not_blank), AfterValidator(at_most_bytes(1024))] | None
@@ -125,10 +140,7 @@ class IngestFields(BaseModel):
 
     @model_validator(mode="after")
     def _metadata_is_small_and_storable(self) -> Self:
-        if _check_json(dict(self.metadata)) > MAX_METADATA_KEYS:
-            raise ValueError(f"metadata must have at most {MAX_METADATA_KEYS} keys in all")
-        if len(to_json(self.metadata)) > MAX_METADATA_BYTES:
-            raise ValueError(f"metadata must be at most {MAX_METADATA_BYTES} bytes of JSON")
+        check_metadata(self.metadata)
         return self
 
 

@@ -9,18 +9,28 @@ from collections.abc import Coroutine
 import structlog
 
 from app.core.database import BROKEN
+from app.errors import BatchInterrupted
+from app.models.batch import Batch
 from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
+from app.services.batch_service import told_plainly
 from app.services.orphans import adopt, remove_orphans
 from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
 
 DAY_S = 24 * 3600
+WEEK_S = 7 * DAY_S
 EVERY_S = 600
 BATCH = 1000
 REMOVED_AT_ONCE = 100  # Documents, each with all its chunks.
+
+#: Batches that go in one statement, each with ten thousand items or so.
+BATCHES = 10
+
+#: A batch that gets no item for so long is read by nobody any more.
+ABANDONED_S = 3600
 
 
 async def keep_house(store: ContentStore) -> None:
@@ -67,5 +77,8 @@ async def clean(store: ContentStore) -> None:
     while await IdempotencyKey.remove_old(older_than_s=DAY_S, limit=BATCH) == BATCH:
         pass
     while await EmbeddedText.remove_stale(older_than_s=DAY_S, limit=BATCH) == BATCH:
+        pass
+    await Batch.close_abandoned(silent_s=ABANDONED_S, error=told_plainly(BatchInterrupted()))
+    while await Batch.remove_old(older_than_s=WEEK_S, limit=BATCHES) == BATCHES:
         pass
     await remove_orphans(store)

@@ -6,7 +6,6 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import structlog
 from numpy.typing import NDArray
 
 from app.chunking.chunker import Chunker
+from app.chunking.joining import gaps_between
 from app.chunking.passage import Passage
 from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
@@ -138,8 +138,6 @@ def chunks_of(
     passages: Sequence[Passage], vectors: Sequence[NDArray[np.float16]], text: str
 ) -> list[NewChunk]:
     """Passages of `text` and their vectors, as they are stored."""
-    # What the ones before each reached: white space up to its beginning belongs to no passage.
-    reached = accumulate((passage.char_end for passage in passages), max, initial=0)
     return [
         NewChunk(
             text=passage.text,
@@ -149,7 +147,7 @@ def chunks_of(
             headings=passage.headings,
             token_count=passage.token_count,
             embedding=vector,
-            gap=text[end : passage.char_start],
+            gap=gap,
         )
-        for passage, vector, end in zip(passages, vectors, reached, strict=False)
+        for passage, vector, gap in zip(passages, vectors, gaps_between(passages, text), strict=True)
     ]

@@ -57,13 +57,15 @@ class IntakeService:
             await asyncio.to_thread(self.store.delete, accepted.unused_key)
         return accepted
 
+    async def accept_small(self, new: NewDocument) -> Accepted:
+        """Make a `small_document` durable, or find the one that it is already."""
+        accepted = await Document.accept(new)
+        if accepted.unused_key is not None:  # Of the version before.
+            await asyncio.to_thread(self.store.delete, accepted.unused_key)
+        return accepted
+
     async def _accept_inline(self, offer: Offer, content: bytes) -> Accepted:
-        if not content.strip():
-            raise EmptyFile
-        media_type = detect(content[:HEAD_BYTES], offer.source_name)
-        sha256 = hashlib.sha256(content).hexdigest()
-        new = _new_document(offer, media_type, sha256=sha256, size_bytes=len(content), content=content)
-        return await _accept_once(new, offer.idempotency_key)
+        return await _accept_once(small_document(offer, content), offer.idempotency_key)
 
     async def _accept_stored(self, offer: Offer) -> Accepted:
         offer.content.seek(0)
@@ -81,6 +83,19 @@ class IntakeService:
             except IdempotencyKeyReused:
                 await asyncio.to_thread(self.store.delete, stored.key)
                 raise
+
+
+def small_document(offer: Offer, content: bytes) -> NewDocument:
+    """An offered document whose content is kept in the database.
+
+    Raises:
+        EmptyFile, UnsupportedMediaType: See `accept`.
+    """
+    if not content.strip():
+        raise EmptyFile
+    media_type = detect(content[:HEAD_BYTES], offer.source_name)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return _new_document(offer, media_type, sha256=sha256, size_bytes=len(content), content=content)
 
 
 async def _accept_once(new: NewDocument, key: str | None) -> Accepted:

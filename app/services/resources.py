@@ -14,6 +14,8 @@ from app.embedding.protocol import Embedder
 from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
+from app.services.batch_service import BatchService
+from app.services.content_service import ContentService
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
@@ -31,7 +33,9 @@ class APIResources:
     settings: Settings
     store: ContentStore
     intake: IntakeService
+    batches: BatchService
     search: SearchService
+    contents: ContentService
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,14 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
         _reranker(settings) as reranker,
     ):
         store = ContentStore(settings.STORAGE_URL)
+        intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
         yield APIResources(
             settings=settings,
             store=store,
-            intake=IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES),
+            intake=intake,
+            batches=BatchService(intake=intake, max_items=settings.MAX_BATCH_ITEMS),
             search=SearchService(embedder=embedder, reranker=reranker),
+            contents=ContentService(store=store),
         )
 
 

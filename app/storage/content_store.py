@@ -125,6 +125,17 @@ class ContentStore:
             raise ContentMissing(key)
         return path
 
+    def open(self, key: str) -> BinaryIO:
+        """The content, readable to its end even when it is deleted meanwhile.
+
+        Raises:
+            ContentMissing: It is not there (any more).
+        """
+        try:
+            return self._path(key).open("rb")
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise ContentMissing(key) from error
+
     def delete(self, key: str) -> None:
         """Remove the content; well if it is gone already.
 

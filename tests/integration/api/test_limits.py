@@ -19,7 +19,11 @@ from bench.upload_memory import peak_bytes, reset_peak
 from tests.processes import APIProcess, api_process
 
 MEBIBYTE = 1024 * 1024
-LIMITS = {"MAX_UPLOAD_BYTES": 4 * MEBIBYTE, "MAX_JSON_BYTES": 2 * MEBIBYTE}
+LIMITS = {
+    "MAX_UPLOAD_BYTES": 4 * MEBIBYTE,
+    "MAX_JSON_BYTES": 2 * MEBIBYTE,
+    "MAX_BATCH_BYTES": 16 * MEBIBYTE,
+}
 PATIENCE_S = 0.5
 #: What the kernel holds on both sides of a connection, and what we read on so that the answer is seen.
 UNDER_WAY_BYTES = LINGER_BYTES + 16 * MEBIBYTE
@@ -76,11 +80,14 @@ def told(answer: bytes) -> tuple[int, str]:
         ("POST /ingest", "application/json", JSON_HEAD, LIMITS["MAX_JSON_BYTES"]),
         ("POST /ingest", FORM, FORM_HEAD, LIMITS["MAX_UPLOAD_BYTES"]),
         ("POST /ingest", FORM, b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n', None),
+        ("POST /ingest/batch", "application/x-ndjson", JSON_HEAD, LIMITS["MAX_BATCH_BYTES"]),
+        ("POST /ingest/batch", FORM, FORM_HEAD, LIMITS["MAX_BATCH_BYTES"]),
+        ("POST /ingest/batch", "application/zip", b"PK", LIMITS["MAX_BATCH_BYTES"]),
         ("POST /search", "application/json", b'{"query": "', LIMIT_BYTES),
         ("GET /documents", "text/plain", b"x", LIMIT_BYTES),
         ("DELETE /nowhere", "text/plain", b"x", LIMIT_BYTES),
     ],
-    ids=["json", "file", "field", "search", "list", "nowhere"],
+    ids=["json", "file", "field", "line", "batch file", "zip", "search", "list", "nowhere"],
 )
 @pytest.mark.usefixtures("known")
 def test_a_body_without_an_end_is_stopped_at_the_limit(
@@ -173,9 +180,12 @@ def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
     [
         ("/ingest", "application/json", JSON_HEAD),
         ("/ingest", FORM, FORM_HEAD),
+        ("/ingest/batch", "application/x-ndjson", JSON_HEAD),
+        ("/ingest/batch", FORM, FORM_HEAD),
+        ("/ingest/batch", "application/zip", b"PK"),
         ("/search", "application/json", b"{"),
     ],
-    ids=["json", "form", "search"],
+    ids=["json", "form", "line", "batch file", "zip", "search"],
 )
 def test_a_body_that_stops_coming_is_given_up(
     api: APIProcess, known: set[str], path: str, content_type: str, head: bytes

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from tortoise import connections
 
 from app.core.config import Settings
 from app.core.database import database
+from app.models.batch import Batch, BatchItem, ItemResult
 from app.models.document import Document, NewDocument
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
+from app.models.sql import fetch
 from app.services.housekeeping import clean
 from app.services.orphans import adopt
 from app.storage.content_store import MARK, ContentStore
@@ -28,6 +31,7 @@ async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
     async with database(settings):
         await emptied_database()
         await IdempotencyKey.all().delete()
+        await Batch.all().delete()
         yield
 
 
@@ -56,3 +60,48 @@ async def test_what_is_old_goes_and_what_is_young_stays(tmp_path: Path) -> None:
     assert [key.key for key in await IdempotencyKey.all()] == ["young"]
     assert [bytes(kept.key) for kept in await EmbeddedText.all()] == [b"young"]
     assert files_below(tmp_path) == [store.path(young.key)]
+
+
+async def test_a_batch_goes_a_week_after_all_of_it_is_final(tmp_path: Path) -> None:
+    store = ContentStore(f"file://{tmp_path}")
+    batches = {}
+    for number, name in enumerate(("old", "young", "under way", "just final", "all refused")):
+        new = NewDocument(sha256=f"{number:064}", size_bytes=1, media_type="text/plain", content=b"x")
+        document_id = (await Document.accept(new)).document_id
+        result = ItemResult(index=0, document_id=document_id, created=True)
+        if name == "all refused":
+            result = ItemResult(index=0, error={"code": "empty_file"})
+        batches[name] = uuid4()
+        await Batch.note(batches[name], [result])
+        await Batch.close(batches[name], None)
+        if name != "under way":
+            await Document.cancel(document_id)
+        age = "now() - interval '8 days'"
+        if name != "just final":
+            await fetch(f"UPDATE documents SET updated_at = {age} WHERE id = $1 RETURNING id", document_id)
+        if name != "young":
+            await fetch(f"UPDATE batches SET closed_at = {age} WHERE id = $1 RETURNING id", batches[name])
+
+    await clean(store)
+
+    kept = {batch.id for batch in await Batch.all()}
+    assert {name for name, id_ in batches.items() if id_ in kept} == {"young", "under way", "just final"}
+    assert await BatchItem.all().count() == 3
+    assert await Document.all().count() == 5
+
+
+async def test_a_batch_whose_reader_died_is_closed(tmp_path: Path) -> None:
+    for age in ("2 hours", "1 minute"):
+        batch_id = uuid4()
+        await Batch.note(batch_id, [ItemResult(index=0, error={"code": "empty_file"})])
+        await fetch(
+            f"UPDATE batches SET touched_at = now() - interval '{age}' WHERE id = $1 RETURNING id", batch_id
+        )
+
+    await clean(ContentStore(f"file://{tmp_path}"))
+
+    dead, alive = await Batch.all().order_by("touched_at")
+    assert dead.closed_at is not None
+    assert dead.error is not None
+    assert dead.error["code"] == "batch_interrupted"
+    assert alive.closed_at is None
