@@ -189,14 +189,22 @@ class Document(Model):
         """
         result: list[Accepted | None] = [None] * len(many)
         left = list({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
-        for look in (cls._unchanged, cls._insert_many) if many else ():
-            for n, accepted in zip(left, await look([many[n] for n in left]), strict=True):
-                result[n] = accepted
-            left = [n for n in left if result[n] is None]
+        async with transaction() as db:
+            # A first import fills an empty table faster than anybody counts it: a plan that was made for it
+            # then would read all of it for each document.
+            await fetch(
+                "SELECT set_config('plan_cache_mode', 'force_custom_plan', TRUE),"
+                " set_config('enable_seqscan', 'off', TRUE)",
+                db=db,
+            )
+            for look in (cls._unchanged, cls._insert_many) if many else ():
+                for n, accepted in zip(left, await look([many[n] for n in left], db), strict=True):
+                    result[n] = accepted
+                left = [n for n in left if result[n] is None]
         return result
 
     @classmethod
-    async def _unchanged(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+    async def _unchanged(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
         rows = await fetch(
             """
             WITH asked AS (
@@ -206,17 +214,21 @@ class Document(Model):
                     SELECT FROM collections WHERE name = a.collection AND deleting_at IS NOT NULL
                 )
             )
-            SELECT n - 1 AS position, d.id, d.status FROM asked AS a JOIN documents AS d
-                ON d.collection = a.collection AND d.sha256 = a.sha256 AND d.external_id IS NULL
-            WHERE a.external_id IS NULL AND d.status <> 'FAILED'
+            -- LIMIT has each looked up by itself: while statistics are old, a join compares all with all.
+            SELECT n - 1 AS position, d.id, d.status FROM asked AS a, LATERAL (
+                SELECT id, status FROM documents
+                WHERE collection = a.collection AND sha256 = a.sha256 AND external_id IS NULL LIMIT 1
+            ) AS d WHERE a.external_id IS NULL AND d.status <> 'FAILED'
             UNION ALL
-            SELECT n - 1, d.id, d.status FROM asked AS a JOIN documents AS d
-                ON d.collection = a.collection AND d.external_id = a.external_id
-            WHERE d.sha256 = a.sha256 AND d.status <> 'FAILED'
+            SELECT n - 1, d.id, d.status FROM asked AS a, LATERAL (
+                SELECT id, status, sha256 FROM documents
+                WHERE collection = a.collection AND external_id = a.external_id LIMIT 1
+            ) AS d WHERE d.sha256 = a.sha256 AND d.status <> 'FAILED'
             """,
             [new.collection for new in many],
             [new.external_id for new in many],
             [new.sha256 for new in many],
+            db=db,
         )
         known: list[Accepted | None] = [None] * len(many)
         for row in rows:
@@ -230,7 +242,7 @@ class Document(Model):
         return known
 
     @classmethod
-    async def _insert_many(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+    async def _insert_many(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
         """Each takes the place of its name in an index: in one order for all, or two batches could wait for
         each other."""
         ids = [uuid7() for _ in many]
@@ -274,6 +286,7 @@ class Document(Model):
             [new.content_key for new in many],
             [json.dumps(new.metadata or {}) for new in many],
             [new.content for new in many],
+            db=db,
         )
         made = {row["id"] for row in rows}
         return [

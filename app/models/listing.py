@@ -45,7 +45,7 @@ class DocumentFilter:
             listed = ", ".join(f"'{status}'" for status in sorted(set(self.statuses)))
             yield f"status IN ({listed})", ()
         if self.collection is not None:
-            yield "collection = {}", (self.collection,)
+            yield "collection || '' = {}", (self.collection,)  # As documents_by_collection has it.
         if self.external_id is not None:
             yield "external_id = {}", (self.external_id,)
         if self.external_id_prefix:
