@@ -11,7 +11,7 @@ import httpx
 from bench.peers import environment
 from bench.support import conditions, service
 
-#: Not those by which every request that fits the schema has to succeed: an id that is not there, a cursor that
+#: Not those by which each request that fits the schema has to succeed: an id that is not there, a cursor that
 #: is not ours and two fields that exclude each other are refused, and no schema can say so.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from app.core.config import Settings, get_settings
-from app.core.database import migrate
+from app.core.database import database, migrate
 from app.core.logging import configure_logging
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
 
@@ -58,8 +58,19 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def migrated(settings: Settings) -> None:
-    """The session's database has its tables."""
-    asyncio.run(migrate(settings))
+    """The session's database has its tables, and is the home of the embedder that tests use."""
+
+    async def prepare() -> None:
+        await migrate(settings)
+        # Imported only now: models and all that they bring are the tests' own affair.
+        from app.embedding.hash import HashEmbedder
+        from app.models.vector_space import VectorSpace
+
+        embedder = HashEmbedder()
+        async with database(settings):
+            await VectorSpace.adopt(embedder.model, embedder.dimensions)
+
+    asyncio.run(prepare())
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ from app.parsing.parsed_document import ParsedDocument
 
 async def emptied_database() -> None:
     """Remove all documents and collections; the vector space stays."""
-    await connections.get("default").execute_script("TRUNCATE collections, chunk_changes CASCADE")
+    # As after the migrations: the collection that a document is in when nothing is said.
+    await connections.get("default").execute_script(
+        "TRUNCATE collections, chunk_changes CASCADE; INSERT INTO collections (name) VALUES ('default')"
+    )
 
 
 async def vectors_of(document_id: UUID) -> NDArray[np.float32]:

@@ -87,7 +87,7 @@ SURROUNDINGS: dict[str, type[ServiceError]] = {
 COMMAND_TIMEOUT_S = 30
 
 #: How many neighbours a search through HNSW keeps in view, unless it is asked for more or fewer.
-EF_SEARCH = 100
+EF_SEARCH = 200
 
 #: How long a client that has fallen silent may keep what it has locked; then its connection is ended.
 SILENT_AT_MOST_S = 30

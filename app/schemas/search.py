@@ -55,7 +55,7 @@ class SearchRequest(BaseModel):
         default=0, ge=0, le=5, description="Add so many chunks before and after each hit, as one text."
     )
     ef_search: int | None = Field(
-        default=None, ge=1, le=1000, description="How far the vector index looks; 100 when left out."
+        default=None, ge=1, le=1000, description="How far the vector index looks; 200 when left out."
     )
     exact: bool = Field(
         default=False, description="Look at every vector, and every chunk with a word, whatever it takes."

@@ -26,7 +26,7 @@ ENOUGH = 1_000
 #: beyond them, none by words that are in more than this share of the chunks,
 COMMON = 0.1
 #: nor more than so many.
-CANDIDATES = 20_000
+CANDIDATES = 10_000
 
 SLOTS = 536_870_912
 

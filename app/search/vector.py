@@ -38,13 +38,16 @@ async def nearest_chunks(
         return []
     if is_exact or await scope.is_small(EXACT_UP_TO):
         return await _ask(vector, scope, limit, must, is_exact=True)
-    if ef_search is None:
-        found = await _ask(vector, scope, limit, must, is_exact=False)
-    else:
-        async with transaction():
+    is_all = scope.condition is None and not must
+    if ef_search is None and is_all:
+        return await _ask(vector, scope, limit, must, is_exact=False)
+    async with transaction():
+        if ef_search is not None:
             await fetch("SELECT set_config('hnsw.ef_search', $1, TRUE)", str(ef_search))
-            found = await _ask(vector, scope, limit, must, is_exact=False)
-    if len(found) < limit and (scope.condition is not None or must):
+        # The planner guesses that a filter leaves little, and would sort all that it leaves.
+        await fetch("SELECT set_config('enable_sort', 'off', TRUE)")
+        found = await _ask(vector, scope, limit, must, is_exact=False)
+    if len(found) < limit and not is_all:
         # The index gives up after so many chunks that do not count (hnsw.max_scan_tuples). Those that do are
         # few near the question then, or few at all.
         found = await _ask(vector, scope, limit, must, is_exact=True)

@@ -28,7 +28,7 @@ async def found(client: httpx.AsyncClient, name: str) -> dict[str, Any]:
 
 
 async def test_the_first_document_makes_its_collection(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/collections")).json() == {"collections": [], "next_after": None}
+    assert [one["name"] for one in (await client.get("/collections")).json()["collections"]] == ["default"]
     await asyncio.gather(
         *(client.post("/ingest", json={"text": f"{GATES} {n}", "collection": "gates"}) for n in range(20))
     )
@@ -56,7 +56,7 @@ async def test_collections_are_listed_by_name_page_by_page(client: httpx.AsyncCl
         after = page["next_after"]
         if after is None:
             break
-    assert listed == names
+    assert listed == [*names, "default"]
 
 
 async def test_settings_are_kept_and_changed_one_by_one(client: httpx.AsyncClient) -> None:
@@ -88,7 +88,7 @@ async def test_bad_settings_and_names_are_refused(
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert said in answer.json()["detail"]
-    assert not await Collection.exists()
+    assert await Collection.all().count() == 1
 
 
 async def test_a_language_stays_once_there_are_words(client: httpx.AsyncClient) -> None:
@@ -163,7 +163,7 @@ async def test_a_document_in_a_workers_hand_goes_with_its_collection(
         await complete(claimed, GATES)  # The lease is lost, and nothing is written.
     assert not await Chunk.exists()
     await remove_deleted(app.state.resources.store)
-    assert not await Collection.exists()
+    assert not await Collection.exists(name="doomed")
 
 
 async def test_accepts_that_meet_the_deletion_end_up_deleted_or_refused(
@@ -176,6 +176,6 @@ async def test_accepts_that_meet_the_deletion_end_up_deleted_or_refused(
         *(client.post("/ingest", json={"text": f"swan {n}", "collection": "doomed"}) for n in range(30)),
     )
     assert {answer.status_code for answer in answers} <= {201, 202, 409}
-    while await Collection.exists():
+    while await Collection.exists(name="doomed"):
         await remove_deleted(app.state.resources.store)
     assert not await Document.exists()

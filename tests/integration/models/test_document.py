@@ -371,3 +371,4 @@ async def test_the_database_refuses_another_model_with_a_sentence_that_says_what
             await VectorSpace.adopt("other", DIMENSIONS)
     finally:
         await connections.get("default").execute_script(forget)
+        await VectorSpace.adopt(f"hash-{DIMENSIONS}", DIMENSIONS)
