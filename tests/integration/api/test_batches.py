@@ -394,6 +394,10 @@ def half(body: bytes) -> bytes:
         (b"[]", {"content-type": "application/json"}, 415, "unsupported_body_type"),
         (b"", {}, 415, "unsupported_body_type"),
     ],
+    ids=str.split(
+        "nothing blank-lines no-zip not-a-zip half-a-zip folders-only no-boundary no-form charset empty-form"
+        " half-metadata nan large-metadata title-only array no-type"
+    ),
 )
 async def test_a_body_with_no_document_is_a_problem_and_leaves_no_batch(
     client: httpx.AsyncClient, body: bytes, headers: dict[str, str], status: int, code: str
