@@ -13,13 +13,12 @@ CHECKS = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["mypy"],
 }
-COVERAGE = ["--cov", "--cov-branch", "--cov-report=term:skip-covered"]
 #: Many tests wait for a lease to run out or a process to start; a file's tests share what its first one made.
-ALL_TESTS = [*COVERAGE, "--numprocesses=2", "--dist=loadfile"]
+ALL_TESTS = ["--numprocesses=2", "--dist=loadfile", "--durations=20"]
 
 
 def test(context: typer.Context) -> None:
-    """Run pytest with branch coverage: all tests, two at a time, or what its arguments say."""
+    """Run pytest: all tests, two at a time, or what its arguments say (`--cov --cov-branch`, for one)."""
     command = [sys.executable, "-m", "pytest", *(context.args or ALL_TESTS)]
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603  # Ours, and no shell.
 

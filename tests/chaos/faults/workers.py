@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tests.chaos import history
 from tests.chaos.faults.base import (
@@ -22,6 +23,10 @@ from tests.chaos.faults.base import (
 from tests.chaos.programs import Program, living_in
 from tests.chaos.rig import Scale, process_of
 from tests.chaos.workload import Item, large_text
+
+
+#: How long a worker that goes on gets to see that what it has in hand is another's.
+PATIENCE_S = 30
 
 
 async def takeover_figures(
@@ -128,6 +133,9 @@ class WorkerStopped(Fault):
         async with run.rig.standing_still(lambda: self.victim(run)) as stopped:
             self.stopped = stopped
             await run.pause(self.stop_s)
+        # It has a document in hand that is somebody else's by now, and the others may be done before it sees.
+        with suppress(TimeoutError):
+            await run.rig.until(lambda: stopped.program.events(*self.zombie_words), PATIENCE_S)
 
     async def victim(self, run: Run) -> tuple[Program, str]:
         return await run.rig.busiest()
