@@ -24,7 +24,6 @@ from tests.chaos.programs import Program, living_in
 from tests.chaos.rig import Scale, process_of
 from tests.chaos.workload import Item, large_text
 
-
 #: How long a worker that goes on gets to see that what it has in hand is another's.
 PATIENCE_S = 30
 
