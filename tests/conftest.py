@@ -68,7 +68,7 @@ def migrated(settings: Settings) -> None:
 
         embedder = HashEmbedder()
         async with database(settings):
-            await VectorSpace.adopt(embedder.model, embedder.dimensions)
+            await VectorSpace.adopt("hash", embedder.model, embedder.dimensions)
 
     asyncio.run(prepare())
 

@@ -11,18 +11,35 @@ from tortoise import connections
 from app.chunking.chunker import Chunker
 from app.chunking.joining import gaps_between
 from app.embedding.hash import HashEmbedder
+from app.embedding.protocol import Embedder
+from app.errors import StartupError
 from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested
 from app.models.sql import fetch
 from app.parsing.parsed_document import ParsedDocument
+from app.services.embedders import Embedders, Model
 
 
 async def emptied_database() -> None:
-    """Remove all documents and collections; the vector space stays."""
-    # As after the migrations: the collection that a document is in when nothing is said.
+    """Remove all documents and collections; the vector space of the tests' embedder stays."""
     await connections.get("default").execute_script(
-        "TRUNCATE collections, chunk_changes CASCADE; INSERT INTO collections (name) VALUES ('default')"
+        """
+        TRUNCATE collections, chunk_changes CASCADE;
+        -- Tests store chunks without the service that settles a collection in a space first.
+        ALTER TABLE collections ALTER space_id SET DEFAULT 1;
+        -- As after the migrations: the collection that a document is in when nothing is said.
+        INSERT INTO collections (name) VALUES ('default')
+        """
     )
+
+
+def only(embedder: Embedder) -> Embedders:
+    """For collections in the space of the tests' embedder, this one; no others."""
+
+    async def none(_: object) -> Embedder:
+        raise StartupError("There is no other.")
+
+    return Embedders(Model(1, embedder), open_named=none, open_again=none)
 
 
 async def vectors_of(document_id: UUID) -> NDArray[np.float32]:
@@ -47,7 +64,7 @@ def indexing(text: str, *, overlap: int = 4, title: str | None = None) -> Ingest
         NewChunk(p.text, p.char_start, p.char_end, p.page, p.headings, p.token_count, vector, gap)
         for gap, p in zip(gaps_between(passages, text), passages, strict=True)
     ]
-    return Ingested(media_type="text/plain", title=title, warnings=[], chunks=chunks)
+    return Ingested(space_id=1, media_type="text/plain", title=title, warnings=[], chunks=chunks)
 
 
 async def indexed(document_id: UUID, text: str, *, overlap: int = 4) -> None:

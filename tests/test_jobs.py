@@ -80,7 +80,7 @@ def test_the_service_is_called_with_the_claimed_document_and_success_completes_i
     document = run(seed())
     with patch("app.jobs.ingestion_job.IngestionService") as service:
         service.return_value.ingest_document = AsyncMock(
-            return_value=Ingested(media_type="text/plain", title="Gates", warnings=[], chunks=[])
+            return_value=Ingested(space_id=1, media_type="text/plain", title="Gates", warnings=[], chunks=[])
         )
         process_ingestion(str(document.id))
 
@@ -170,13 +170,15 @@ def test_messages_for_documents_that_are_done_or_gone_or_nonsense_do_nothing() -
 def test_a_document_of_too_many_chunks_fails_at_once_before_any_is_embedded() -> None:
     resources = worker_resources()
     document = run(seed("word " * 10_000))
-    few = Chunker(
-        resources.embedder.token_offsets, chunk_tokens=16, overlap_tokens=0, max_tokens=254, max_chunks=10
-    )
+    embedder = resources.embedders.default.embedder
+    few = Chunker(embedder.token_offsets, chunk_tokens=16, overlap_tokens=0, max_tokens=254, max_chunks=10)
 
     with (
-        patch("app.jobs.ingestion_job.worker_resources", return_value=replace(resources, chunker=few)),
-        patch.object(type(resources.embedder), "embed", side_effect=AssertionError("embedded")),
+        patch(
+            "app.jobs.ingestion_job.worker_resources",
+            return_value=replace(resources, chunker_for=lambda _: few),
+        ),
+        patch.object(type(embedder), "embed", side_effect=AssertionError("embedded")),
         pytest.raises(TooManyChunks),
     ):
         process_ingestion(str(document.id))
@@ -191,5 +193,6 @@ def test_a_document_of_too_many_chunks_fails_at_once_before_any_is_embedded() ->
 
 
 def test_the_worker_s_chunker_keeps_to_the_setting(settings: Settings) -> None:
-    chunker = worker_resources().chunker
+    resources = worker_resources()
+    chunker = resources.chunker_for(resources.embedders.default.embedder)
     assert chunker._max_chunks == settings.MAX_CHUNKS

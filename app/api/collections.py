@@ -6,9 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
+from app.api.dependencies import Resources
 from app.api.problems import problems
-from app.errors import CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest
+from app.errors import (
+    CollectionBusy,
+    CollectionDeleting,
+    CollectionNotFound,
+    InvalidRequest,
+    ModelUnavailable,
+)
 from app.models.collection import Collection
+from app.models.vector_space import VectorSpace
 from app.schemas.collection import (
     CollectionPage,
     CollectionQuery,
@@ -31,8 +39,9 @@ async def list_collections(asked: Annotated[CollectionQuery, Query()]) -> Collec
     collections = await found
     page, more = collections[: asked.limit], collections[asked.limit :]
     contents = await Collection.contents([collection.name for collection in page])
+    spaces = await VectorSpace.by_id()
     return CollectionPage(
-        collections=[CollectionResponse.of(each, contents[each.name]) for each in page],
+        collections=[CollectionResponse.of(each, contents[each.name], spaces) for each in page],
         next_after=page[-1].name if more else None,
     )
 
@@ -47,16 +56,24 @@ async def get_collection(name: Named) -> CollectionResponse:
     "/collections/{name}",
     responses={
         201: {"model": CollectionResponse, "description": "Made"},
-        **problems(CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest),
+        **problems(CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest, ModelUnavailable),
     },
 )
-async def put_collection(name: Named, settings: CollectionSettings, response: Response) -> CollectionResponse:
-    """Make a collection, or change its settings. One that nobody made is made by its first document."""
+async def put_collection(
+    name: Named, settings: CollectionSettings, response: Response, resources: Resources
+) -> CollectionResponse:
+    """Make a collection, or change its settings. One that nobody made is made by its first document.
+
+    With another `embedder`, or the same after its model was changed, a collection is embedded anew in the
+    background: `reembedding` tells how far that has come. To stop it, give the one before.
+    """
     changes = settings.model_dump(exclude_unset=True)
     if changes.get("language", "") is None:
         del changes["language"]
     if "language" in changes and changes["language"] not in (known := await Collection.languages()):
         raise InvalidRequest(f"The request is wrong: /language: must be one of {', '.join(known)}.")
+    if settings.embedder is not None:
+        changes["space_id"] = (await resources.embedders.space_of(settings.embedder)).id
     if await Collection.put(name, changes):
         response.status_code = status.HTTP_201_CREATED
     return await _told(name)
@@ -81,4 +98,5 @@ async def _told(name: str) -> CollectionResponse:
     collection = await Collection.get_or_none(name=name)
     if collection is None:
         raise CollectionNotFound(name)
-    return CollectionResponse.of(collection, (await Collection.contents([name]))[name])
+    contents = await Collection.contents([name])
+    return CollectionResponse.of(collection, contents[name], await VectorSpace.by_id())

@@ -48,6 +48,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.ContentMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,
     errors.EmbedderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseFull: HTTPStatus.INSUFFICIENT_STORAGE,

@@ -15,6 +15,9 @@ from app.errors import StartupError
 MEBIBYTE = 1024 * 1024
 
 
+EmbedderName = Literal["minilm", "openai", "hash"]
+
+
 class Settings(BaseSettings):
     """Frozen, upper-case, refused at start when a value is bad. docs/configuration.md explains each.
 
@@ -58,7 +61,7 @@ class Settings(BaseSettings):
     MAX_CHUNKS: int = Field(default=50_000, ge=1)
 
     # Embedding.
-    EMBEDDER: Literal["minilm", "openai", "hash"] = "minilm"
+    EMBEDDER: EmbedderName = "minilm"
     EMBEDDER_URL: str = "https://api.openai.com/v1"
     EMBEDDER_MODEL: str = "text-embedding-3-small"
     EMBEDDER_API_KEY: SecretStr | None = None

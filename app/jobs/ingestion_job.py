@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars
 
 from app.core.database import database_error
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
-from app.errors import Interrupted, LeaseLost, PermanentError, ServiceError
+from app.errors import Interrupted, LeaseLost, ModelChanged, PermanentError, ServiceError
 from app.jobs.reconciler import Reconciler
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
 from app.models import backlog
@@ -79,7 +79,7 @@ async def _ingest(document: Document, resources: WorkerResources) -> None:
             await _attempt(document, resources)
         except LeaseLost:
             log.warning("document_abandoned")
-        except Interrupted:
+        except (Interrupted, ModelChanged):
             await _insist(document.hand_back)
             log.info("document_handed_back")
         except PermanentError as error:
@@ -107,8 +107,8 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
     service = IngestionService(
         store=resources.store,
         parser=resources.parser,
-        chunker=resources.chunker,
-        embedder=resources.embedder,
+        chunker_for=resources.chunker_for,
+        embedders=resources.embedders,
     )
     async with resources.leases.held(document):
         ingested = await service.ingest_document(document)

@@ -23,6 +23,7 @@ from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.services.housekeeping import keep_collections, keep_house
+from app.services.reembedding import Reembedding
 from app.services.resources import WorkerResources, open_worker
 
 log = structlog.get_logger(__name__)
@@ -97,9 +98,10 @@ class WorkerLifecycle(Middleware):
         for name, chore in {
             "housekeeping": keep_house(_resources.store),
             "collections": keep_collections(_resources.store, self.settings.SWEEP_S),
+            "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
         }.items():
             self._open_things.callback(asyncio.create_task(chore, name=name).cancel)
-        log.info("worker_started", worker=worker_name(), model=_resources.embedder.model)
+        log.info("worker_started", worker=worker_name(), model=_resources.embedders.default.embedder.model)
 
     async def _drain(self) -> None:
         self.reconciler.stop()  # It would send us what we hand back.

@@ -15,7 +15,6 @@ from tortoise.contrib.postgres.fields import ArrayField
 
 from app.models.collection import Collection
 from app.models.sql import fetch
-from app.models.vector_space import SPACE
 
 if TYPE_CHECKING:
     from app.models.document import Document
@@ -81,15 +80,18 @@ class Chunk(Model):
             await connection.execute(f"DELETE FROM {table} WHERE document_id = $1", document_id)
 
     @staticmethod
-    async def vectors(document_id: UUID, texts: Sequence[str]) -> dict[str, NDArray[np.float16]]:
-        """What a document's chunks have for these texts; a database holds the vectors of one model only."""
+    async def vectors(
+        document_id: UUID, texts: Sequence[str], *, space_id: int
+    ) -> dict[str, NDArray[np.float16]]:
+        """What a document's chunks have for these texts in the space."""
         rows = await fetch(
             """
             SELECT c.text, v.embedding FROM chunks AS c JOIN chunk_vectors AS v ON v.chunk_id = c.id
-            WHERE c.document_id = $1 AND c.text = ANY($2::text[])
+            WHERE c.document_id = $1 AND c.text = ANY($2::text[]) AND v.space_id = $3
             """,
             document_id,
             list(texts),
+            space_id,
         )
         return {row["text"]: row["embedding"].to_numpy().astype(np.float16) for row in rows}
 
@@ -101,7 +103,11 @@ class Chunk(Model):
         collection: Collection,
         chunks: Sequence[NewChunk],
     ) -> None:
-        """Store a version's chunks, with vectors and words, inside the caller's transaction."""
+        """Store a version's chunks, with vectors and words, inside the caller's transaction.
+
+        Args:
+            collection: Of the document; the vectors are of its space, the words of its language.
+        """
         for first in range(0, len(chunks), CHUNKS_PER_COPY):
             some = chunks[first : first + CHUNKS_PER_COPY]
             ids = [row["id"] for row in await connection.fetch(NEXT_IDS, len(some))]
@@ -117,7 +123,7 @@ class Chunk(Model):
                 "chunk_vectors",
                 columns=("chunk_id", "space_id", "document_id", "embedding"),
                 records=(
-                    (id_, SPACE, document_id, HalfVector(chunk.embedding))
+                    (id_, collection.space_id, document_id, HalfVector(chunk.embedding))
                     for id_, chunk in zip(ids, some, strict=True)
                 ),
             )

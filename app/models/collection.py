@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -30,8 +31,10 @@ RARE = 20_000
 #: Changes that are folded in one statement.
 FOLDED_AT_ONCE = 10_000
 
-# Any number will do, so long as nobody else in the database uses it.
+# Any numbers will do, so long as nobody else in the database uses them.
 UPKEEP_LOCK = 0x51_1C_E1
+SETTINGS_LOCK = 0x51_1C_E3  # With the id of a collection, whose language and spaces then stay as they are.
+CLEANING_LOCK = 0x51_1C_E4  # Likewise.
 
 
 class Contents(NamedTuple):
@@ -40,6 +43,7 @@ class Contents(NamedTuple):
     documents: Mapping[str, int]  # By status.
     chunks: int
     size_bytes: int  # Of the documents as they were sent.
+    chunks_in: Mapping[int, int]  # By the newest space that they have vectors in.
 
 
 class Collection(Model):
@@ -50,6 +54,11 @@ class Collection(Model):
     language = fields.CharField(max_length=63, default="english")  # A text search configuration.
     chunk_tokens = fields.IntField(null=True)  # NULL: as the worker is set.
     overlap_tokens = fields.IntField(null=True)
+    space_id = fields.SmallIntField(null=True)  # NULL: of the worker that reads its first document.
+    next_space_id = fields.SmallIntField(null=True)  # Which it is being embedded anew for.
+    reembedding_since = fields.DatetimeField(null=True)
+    reembedding_error: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)  # Why it is not.
+    stale_vectors_since = fields.DatetimeField(null=True)  # It has some of a space that it is not in.
     created_at = fields.DatetimeField(db_default=Now())
     deleting_at = fields.DatetimeField(null=True)
     chunks = fields.BigIntField(default=0)  # Without what is in `chunk_changes` still.
@@ -80,9 +89,26 @@ class Collection(Model):
 
     @classmethod
     async def stored_into(cls, name: str, db: Any) -> Self:
-        """The collection, whose language stays what it is until the caller's transaction ends."""
-        rows = await fetch("SELECT * FROM collections WHERE name = $1 FOR KEY SHARE", name, db=db)
+        """The collection, whose language and spaces stay as they are until the caller's transaction ends."""
+        await fetch(
+            "SELECT pg_advisory_xact_lock_shared($1, id) FROM collections WHERE name = $2",
+            SETTINGS_LOCK,
+            name,
+            db=db,
+        )
+        rows = await fetch("SELECT * FROM collections WHERE name = $1", name, db=db)
         return cls._init_from_db(**rows[0])
+
+    @classmethod
+    async def settled(cls, name: str, space_id: int) -> Self:
+        """The collection, in this space if it is in none yet."""
+        collection = await cls.get(name=name)
+        if collection.space_id is None:
+            await fetch(
+                "UPDATE collections SET space_id = $2 WHERE name = $1 AND space_id IS NULL", name, space_id
+            )
+            collection = await cls.get(name=name)
+        return collection
 
     @staticmethod
     async def languages() -> list[str]:
@@ -93,6 +119,8 @@ class Collection(Model):
     @classmethod
     async def put(cls, name: str, changes: Mapping[str, Any]) -> bool:
         """Make the collection with these settings, or change them; whether it was made.
+
+        Another `space_id` is where its chunks are embedded anew for, if it has any.
 
         Raises:
             CollectionBusy: It has chunks, whose words follow another language's rules.
@@ -105,12 +133,19 @@ class Collection(Model):
                 db=db,
             )
             # Whoever stores chunks waits here for us, or we for him.
-            (row,) = await fetch("SELECT * FROM collections WHERE name = $1 FOR UPDATE", name, db=db)
+            await fetch(
+                "SELECT pg_advisory_xact_lock($1, id) FROM collections WHERE name = $2",
+                SETTINGS_LOCK,
+                name,
+                db=db,
+            )
+            (row,) = await fetch("SELECT * FROM collections WHERE name = $1 FOR NO KEY UPDATE", name, db=db)
             collection = cls._init_from_db(**row)
             if collection.deleting_at is not None:
                 raise CollectionDeleting(name)
             language = changes.get("language", collection.language)
-            if language != collection.language and (await cls.contents([name]))[name].chunks:
+            has_chunks = not made and bool((await cls.contents([name]))[name].chunks)
+            if language != collection.language and has_chunks:
                 raise CollectionBusy(name)
             await fetch(
                 """
@@ -123,31 +158,55 @@ class Collection(Model):
                 changes.get("overlap_tokens", collection.overlap_tokens),
                 db=db,
             )
+            if changes.get("space_id") is not None:
+                await collection._turn_to(changes["space_id"], has_chunks=has_chunks, db=db)
         return bool(made)
+
+    async def _turn_to(self, space_id: int, *, has_chunks: bool, db: Any) -> None:
+        """Be in another space: at once where there is nothing yet, else when all chunks are."""
+        if not has_chunks:
+            now, later = space_id, None
+        else:
+            now, later = self.space_id, None if space_id == self.space_id else space_id
+        if (now, later) == (self.space_id, self.next_space_id):
+            return
+        await fetch(
+            """
+            UPDATE collections SET space_id = $2, next_space_id = $3, reembedding_error = NULL,
+                reembedding_since = CASE WHEN $3::smallint IS NOT NULL THEN now() END,
+                stale_vectors_since = CASE WHEN next_space_id IS NULL THEN stale_vectors_since ELSE now() END
+            WHERE id = $1
+            """,
+            self.id,
+            now,
+            later,
+            db=db,
+        )
 
     @staticmethod
     async def contents(names: Sequence[str]) -> dict[str, Contents]:
         """What is in each of these."""
         rows = await fetch(
             """
-            SELECT asked.name, d.status, count(d.id) AS documents,
+            SELECT asked.name, d.status, d.space_id, count(d.id) AS documents,
                 COALESCE(sum(d.chunk_count), 0)::bigint AS chunks,
                 COALESCE(sum(d.size_bytes), 0)::bigint AS size_bytes
             FROM unnest($1::text[]) AS asked (name) LEFT JOIN documents AS d ON d.collection = asked.name
-            GROUP BY asked.name, d.status
+            GROUP BY asked.name, d.status, d.space_id
             """,
             list(names),
         )
-        found = {name: Contents({}, 0, 0) for name in names}
+        documents, chunks_in = ({name: Counter[Any]() for name in names} for _ in range(2))
+        sizes = Counter[str]()
         for row in rows:
             if row["status"] is not None:
-                before = found[row["name"]]
-                found[row["name"]] = Contents(
-                    {**before.documents, row["status"]: row["documents"]},
-                    before.chunks + row["chunks"],
-                    before.size_bytes + row["size_bytes"],
-                )
-        return found
+                documents[row["name"]][row["status"]] += row["documents"]
+                chunks_in[row["name"]][row["space_id"]] += row["chunks"]
+                sizes[row["name"]] += row["size_bytes"]
+        return {
+            name: Contents(documents[name], chunks_in[name].total(), sizes[name], chunks_in[name])
+            for name in names
+        }
 
     @staticmethod
     async def begin_deletion(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A document and its moves: with backlog.py, which moves many at once, all that writes `documents`.
+"""A document and its moves: with backlog.py, which moves many at once, all that writes a document's status.
 
 Every move is one guarded `UPDATE … WHERE id = … AND status IN (…) RETURNING`: no row means that somebody else
 was first. `attempt` is the fence: `claim` raises it, and a worker that still works under an older number can
@@ -25,7 +25,7 @@ from tortoise.fields.db_defaults import Now
 from tortoise.queryset import QuerySet
 from uuid_utils.compat import uuid7
 
-from app.errors import Cancelled, CollectionDeleting
+from app.errors import Cancelled, CollectionDeleting, ModelChanged
 from app.models.attempt import BEGUN, ended
 from app.models.chunk import Chunk, NewChunk
 from app.models.collection import Collection
@@ -105,6 +105,7 @@ class Ingested:
     title: str | None
     warnings: Sequence[str]
     chunks: Sequence[NewChunk]
+    space_id: int  # Of the vectors.
 
 
 class Document(Model):
@@ -144,6 +145,8 @@ class Document(Model):
     indexed_version = fields.IntField(null=True)  # Whose chunks can be found; an update leaves the old ones.
     cited: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)  # What that version was called.
     chunk_count = fields.IntField(default=0)
+    space_id = fields.SmallIntField(null=True)  # The newest that its chunks have vectors in (reembedding.py).
+    reembed_lease_expires_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(db_default=Now())
     updated_at = fields.DatetimeField(db_default=Now())
     completed_at = fields.DatetimeField(null=True)
@@ -449,7 +452,11 @@ class Document(Model):
         return {(row["id"], row["attempt"]) for row in rows}
 
     async def complete(self, ingested: Ingested) -> bool:
-        """Store the chunks and finish, in one transaction; False means that the lease was lost."""
+        """Store the chunks and finish, in one transaction; False means that the lease was lost.
+
+        Raises:
+            ModelChanged: The collection has another model by now.
+        """
         async with transaction() as db:
             # Until the commit, the connection says what it does: backlog.end_silent_writers looks for that.
             await fetch("SELECT set_config('application_name', $1, TRUE)", f"{WRITER}{self.id}", db=db)
@@ -458,7 +465,7 @@ class Document(Model):
                 COMPLETE,
                 self.id,
                 """chunk_count = $1, indexed_version = version, media_type = $2, warnings = $3::jsonb,
-                title = COALESCE(title, $4),
+                space_id = $5, reembed_lease_expires_at = NULL, title = COALESCE(title, $4),
                 cited = jsonb_build_object(
                     'title', COALESCE(title, $4), 'source_name', source_name, 'metadata', metadata
                 )""",
@@ -466,6 +473,7 @@ class Document(Model):
                 ingested.media_type,
                 json.dumps(list(ingested.warnings)),
                 ingested.title,
+                ingested.space_id,
                 attempt=self.attempt,
                 ending=self._ending(None),
                 also="DELETE FROM embedded_texts WHERE document_id IN (SELECT id FROM moved)",
@@ -474,6 +482,8 @@ class Document(Model):
             if completed is None:
                 return False
             collection = await Collection.stored_into(self.collection, db)
+            if collection.space_id != ingested.space_id:
+                raise ModelChanged(self.collection)
             async with db.acquire_connection() as connection:
                 if self.indexed_version is not None:
                     await Chunk.remove(connection, self.id)

@@ -1,20 +1,24 @@
-"""Which embedder's vectors a database holds."""
+"""The models that have made the vectors of a database."""
 
 from __future__ import annotations
 
+from typing import Self
+
 from tortoise import Model, fields
 
-from app.errors import ModelMismatch
-from app.models.sql import transaction
+from app.models.sql import fetch, transaction
 
-#: The one that there is.
-SPACE = 1
+# Any number will do, so long as nobody else in the database uses it.
+ADOPTION_LOCK = 0x51_1C_E2
+
+INDEXED_WITHIN_S = 600
 
 
 class VectorSpace(Model):
-    """The one row that names the model whose vectors the chunks have."""
+    """A row in `vector_spaces`: a model, whose vectors can be compared with each other and with no others."""
 
-    id = fields.SmallIntField(primary_key=True)
+    id = fields.SmallIntField(primary_key=True, generated=False)
+    embedder = fields.CharField(max_length=16)  # As in EMBEDDER: what can open the model again.
     model = fields.CharField(max_length=255)
     dimensions = fields.IntField()
 
@@ -22,29 +26,39 @@ class VectorSpace(Model):
         table = "vector_spaces"
 
     @classmethod
-    async def adopt(cls, model: str, dimensions: int) -> None:
-        """Make the database the home of this model's vectors, or check that it is.
-
-        Raises:
-            ModelMismatch: It holds another model's.
-        """
+    async def adopt(cls, embedder: str, model: str, dimensions: int) -> Self:
+        """The space of this model, with its index; made if it is new."""
+        if known := await cls.get_or_none(embedder=embedder, model=model, dimensions=dimensions):
+            return known
         async with transaction() as db:
             # Several processes start at once: the first makes the row and the index, the others wait.
-            inserted = await db.execute_query_dict(
-                "INSERT INTO vector_spaces (id, model, dimensions) VALUES (1, $1, $2)"
-                " ON CONFLICT (id) DO NOTHING RETURNING id",
-                [model, dimensions],
+            await fetch("SELECT pg_advisory_xact_lock($1)", ADOPTION_LOCK, db=db)
+            made = await fetch(
+                """
+                INSERT INTO vector_spaces (id, embedder, model, dimensions)
+                SELECT COALESCE(max(id), 0) + 1, $1, $2, $3 FROM vector_spaces
+                ON CONFLICT (embedder, model, dimensions) DO NOTHING RETURNING id
+                """,
+                embedder,
+                model,
+                dimensions,
+                db=db,
             )
-            if inserted:
-                await db.execute_script(
-                    f"CREATE INDEX chunk_vectors_space_{SPACE} ON chunk_vectors"
-                    f" USING hnsw ((embedding::halfvec({dimensions:d})) halfvec_ip_ops)"
-                    f" WHERE space_id = {SPACE}"
-                )
-                return
-        held = await cls.get(id=1)
-        if (held.model, held.dimensions) != (model, dimensions):
-            raise ModelMismatch(
-                stored=f"{held.model} ({held.dimensions} dimensions)",
-                configured=f"{model} ({dimensions} dimensions)",
-            )
+            for row in made:
+                # It is empty, but to find that out all vectors of other models are read once.
+                async with db.acquire_connection() as connection:
+                    await connection.execute(
+                        f"CREATE INDEX chunk_vectors_space_{row['id']:d} ON chunk_vectors"
+                        f" USING hnsw ((embedding::halfvec({dimensions:d})) halfvec_ip_ops)"
+                        f" WHERE space_id = {row['id']:d}",
+                        timeout=INDEXED_WITHIN_S,
+                    )
+        return await cls.get(embedder=embedder, model=model, dimensions=dimensions)
+
+    @classmethod
+    async def by_id(cls) -> dict[int, Self]:
+        """All there are."""
+        return {space.id: space for space in await cls.all()}
+
+    def __str__(self) -> str:
+        return f"{self.model} ({self.dimensions} dimensions)"

@@ -30,7 +30,10 @@ class Fused(NamedTuple):
 
 
 def fuse(legs: Mapping[str, Sequence[Ranked]]) -> list[Fused]:
-    """By reciprocal rank: a chunk gets 1 / (60 + rank) from each leg that found it. Best first."""
+    """By reciprocal rank: a chunk gets 1 / (60 + rank) from each leg that found it. Best first.
+
+    A single leg stays as it is, in its own order.
+    """
     places: dict[tuple[int, UUID], dict[str, Place]] = {}
     for name, ranking in legs.items():
         for rank, ranked in enumerate(ranking, start=1):
@@ -48,7 +51,7 @@ def fuse(legs: Mapping[str, Sequence[Ranked]]) -> list[Fused]:
         )
         for (chunk_id, document_id), found in places.items()
     ]
-    return sorted(fused, key=lambda each: (-each.score, each.chunk_id))
+    return fused if len(legs) == 1 else sorted(fused, key=lambda each: (-each.score, each.chunk_id))
 
 
 def at_most_of_each(fused: Sequence[Fused], limit: int) -> list[Fused]:

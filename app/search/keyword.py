@@ -19,7 +19,7 @@ from app.models.collection import Collection
 from app.models.sql import fetch
 from app.search.filters import SQL
 from app.search.question import Question
-from app.search.scope import Ranked, Scope
+from app.search.scope import Ranked, Scope, best_first
 
 #: So many candidates are looked for whatever it takes;
 ENOUGH = 1_000
@@ -66,7 +66,7 @@ async def best_chunks(
         if terms.lexemes:
             # Whoever wants more than there is gets what all the words find.
             found += await _best(terms, collections, scope, limit, limit + 1 if is_exact else top_k)
-    return sorted(found, key=lambda ranked: -ranked.score)[:limit]
+    return sorted(found, key=best_first)[:limit]
 
 
 def by_language(collections: Sequence[Collection]) -> dict[str, list[Collection]]:

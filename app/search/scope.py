@@ -20,6 +20,11 @@ class Ranked(NamedTuple):
     score: float
 
 
+def best_first(ranked: Ranked) -> tuple[float, int]:
+    """To sort by; equals by age, so that the same question has the same answer."""
+    return -ranked.score, ranked.chunk_id
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Documents of `collections` that `condition` holds for."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 
 from app.models.sql import fetch, transaction
-from app.models.vector_space import SPACE
 from app.search.filters import SQL
-from app.search.scope import Ranked, Scope
+from app.search.scope import Ranked, Scope, best_first
 
 #: Up to so many chunks are looked at one by one, which takes no longer than the index would, and misses none.
 EXACT_UP_TO = 5_000
@@ -19,6 +20,7 @@ async def nearest_chunks(
     vector: NDArray[np.float32],
     scope: Scope,
     *,
+    space_id: int,
     limit: int,
     ef_search: int | None = None,
     is_exact: bool = False,
@@ -27,35 +29,37 @@ async def nearest_chunks(
     """The chunks whose vectors are nearest to `vector`, best first, by the cosine of the angle.
 
     Args:
-        vector: (dimensions,), length 1, of the model that the database was filled with.
-        scope: Where to look.
+        vector: (dimensions,), length 1.
+        scope: Where to look: collections whose vectors are in the same space as this one.
+        space_id: Of that space. With no condition, all vectors that are in it count.
         limit: At most so many.
         ef_search: How many neighbours the index keeps in view; more find more, and take longer.
         is_exact: Look at each one, however many there are.
         must: A tsquery that the chunk's words have to match.
     """
+    ask = partial(_ask, vector, scope, space_id, limit, must)
     if not scope.collections:
         return []
     if is_exact or await scope.is_small(EXACT_UP_TO):
-        return await _ask(vector, scope, limit, must, is_exact=True)
+        return await ask(is_exact=True)
     is_all = scope.condition is None and not must
     if ef_search is None and is_all:
-        return await _ask(vector, scope, limit, must, is_exact=False)
+        return await ask(is_exact=False)
     async with transaction():
         if ef_search is not None:
             await fetch("SELECT set_config('hnsw.ef_search', $1, TRUE)", str(ef_search))
         # The planner guesses that a filter leaves little, and would sort all that it leaves.
         await fetch("SELECT set_config('enable_sort', 'off', TRUE)")
-        found = await _ask(vector, scope, limit, must, is_exact=False)
+        found = await ask(is_exact=False)
     if len(found) < limit and not is_all:
         # The index gives up after so many chunks that do not count (hnsw.max_scan_tuples). Those that do are
         # few near the question then, or few at all.
-        found = await _ask(vector, scope, limit, must, is_exact=True)
+        found = await ask(is_exact=True)
     return found
 
 
 async def _ask(
-    vector: NDArray[np.float32], scope: Scope, limit: int, must: str | None, *, is_exact: bool
+    vector: NDArray[np.float32], scope: Scope, space_id: int, limit: int, must: str | None, *, is_exact: bool
 ) -> list[Ranked]:
     sql = SQL()
     # The cast is the index's own expression (VectorSpace.adopt): without it the index would not be used, as
@@ -72,10 +76,10 @@ async def _ask(
         f"""
         SELECT v.chunk_id, v.document_id, -{distance} AS score
         FROM chunk_vectors AS v {documents} {words}
-        WHERE v.space_id = {SPACE} AND {condition}
+        WHERE v.space_id = {space_id:d} AND {condition}
         ORDER BY {distance}{" + 0" if is_exact else ""}
         LIMIT {sql.value(limit, "bigint")}
         """,
         *sql.values,
     )
-    return [Ranked(**row) for row in rows]
+    return sorted((Ranked(**row) for row in rows), key=best_first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from app.models.document import Document, Ingested, Stage
 from app.models.document_content import DocumentContent
 from app.models.embedded_text import EmbeddedText, key_of
 from app.parsing.sandbox import ParserPool
+from app.services.embedders import Embedders, Model
 from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
@@ -39,12 +40,17 @@ class IngestionService:
     """
 
     def __init__(
-        self, *, store: ContentStore, parser: ParserPool, chunker: Chunker, embedder: Embedder
+        self,
+        *,
+        store: ContentStore,
+        parser: ParserPool,
+        chunker_for: Callable[[Embedder], Chunker],
+        embedders: Embedders,
     ) -> None:
         self.store = store
         self.parser = parser
-        self.chunker = chunker
-        self.embedder = embedder
+        self.chunker_for = chunker_for
+        self.embedders = embedders
 
     async def ingest_document(self, document: Document) -> Ingested:
         """Turn an accepted document into chunks. Safe to run twice.
@@ -61,16 +67,18 @@ class IngestionService:
             parsed = await self.parser.parse(path, document.source_name)
         document.enter(Stage.CHUNKING)
         collection = await Collection.get(name=document.collection)
-        chunker = self.chunker.resized(collection.chunk_tokens, collection.overlap_tokens)
+        model = await self.embedders.of(collection)
+        chunker = self.chunker_for(model.embedder).resized(collection.chunk_tokens, collection.overlap_tokens)
         passages = await asyncio.to_thread(chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
-        vectors = await self._embed(document, passages)
+        vectors = await self._embed(document, passages, model)
         document.enter(Stage.STORING)
         return Ingested(
             media_type=parsed.media_type,
             title=parsed.title,
             warnings=parsed.warnings,
             chunks=chunks_of(passages, vectors, parsed.text),
+            space_id=model.space_id,
         )
 
     @asynccontextmanager
@@ -88,47 +96,52 @@ class IngestionService:
             file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
             yield Path(f"/dev/fd/{file.fileno()}")
 
-    async def _embed(self, document: Document, passages: list[Passage]) -> list[NDArray[np.float16]]:
+    async def _embed(
+        self, document: Document, passages: list[Passage], model: Model
+    ) -> list[NDArray[np.float16]]:
         embedded: list[NDArray[np.float16]] = []
         for first in range(0, len(passages), EMBED_AT_ONCE):
             some = passages[first : first + EMBED_AT_ONCE]
             is_last = first + EMBED_AT_ONCE >= len(passages)
-            vectors = await self._vectors(document, [passage.text for passage in some], is_last=is_last)
+            texts = [passage.text for passage in some]
+            vectors = await self._vectors(document, texts, model, is_last=is_last)
             embedded.extend(vectors[passage.text] for passage in some)
             document.progress_done = len(embedded)
         return embedded
 
     async def _vectors(
-        self, document: Document, texts: list[str], *, is_last: bool
+        self, document: Document, texts: list[str], model: Model, *, is_last: bool
     ) -> dict[str, NDArray[np.float16]]:
         """Vectors by text: those that an earlier attempt, or version, has left, and new ones for the rest."""
-        vectors = await self._known(document, texts)
+        vectors = await self._known(document, texts, model)
         missing = [text for text in dict.fromkeys(texts) if text not in vectors]
         if missing:
             # Half precision is what the column holds; as float32 a large document's vectors fill the memory.
-            new = (await self.embedder.embed(missing, TextKind.DOCUMENT)).astype(np.float16)
+            new = (await model.embedder.embed(missing, TextKind.DOCUMENT)).astype(np.float16)
             vectors |= zip(missing, new, strict=True)
             if not is_last:
-                await self._keep(document, missing, vectors)
+                await self._keep(document, missing, vectors, model)
         return vectors
 
-    async def _known(self, document: Document, texts: list[str]) -> dict[str, NDArray[np.float16]]:
+    async def _known(
+        self, document: Document, texts: list[str], model: Model
+    ) -> dict[str, NDArray[np.float16]]:
         if document.attempt == 1:
             return {}
-        keys = {key_of(self.embedder.model, text): text for text in texts}
+        keys = {key_of(model.embedder.model, text): text for text in texts}
         kept = await EmbeddedText.known(document.id, list(keys))
         known = {keys[key]: vector for key, vector in kept.items()}
         if document.indexed_version is not None:
-            known |= await Chunk.vectors(document.id, texts)
+            known |= await Chunk.vectors(document.id, texts, space_id=model.space_id)
         return known
 
     async def _keep(
-        self, document: Document, texts: list[str], vectors: dict[str, NDArray[np.float16]]
+        self, document: Document, texts: list[str], vectors: dict[str, NDArray[np.float16]], model: Model
     ) -> None:
         """For the next attempt, should this one fail. A database that is away costs no more than that."""
         try:
             await EmbeddedText.keep(
-                document.id, {key_of(self.embedder.model, text): vectors[text] for text in texts}
+                document.id, {key_of(model.embedder.model, text): vectors[text] for text in texts}
             )
         except BROKEN as error:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from app.chunking.chunker import Chunker
 from app.core.config import Settings
 from app.core.database import connect, database
-from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
-from app.models.vector_space import VectorSpace
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
 from app.services.batch_service import BatchService
 from app.services.content_service import ContentService
+from app.services.embedders import Embedders, opened
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
@@ -34,6 +34,7 @@ class APIResources:
     store: ContentStore
     intake: IntakeService
     batches: BatchService
+    embedders: Embedders
     search: SearchService
     contents: ContentService
 
@@ -45,8 +46,8 @@ class WorkerResources:
     settings: Settings
     store: ContentStore
     parser: ParserPool
-    chunker: Chunker
-    embedder: Embedder
+    chunker_for: Callable[[Embedder], Chunker]
+    embedders: Embedders
     leases: Leases
 
 
@@ -59,7 +60,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
     """
     async with (
         database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S),
-        _embedder(settings) as embedder,
+        opened(settings) as embedders,
         _reranker(settings) as reranker,
     ):
         store = ContentStore(settings.STORAGE_URL)
@@ -69,7 +70,8 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             store=store,
             intake=intake,
             batches=BatchService(intake=intake, max_items=settings.MAX_BATCH_ITEMS),
-            search=SearchService(embedder=embedder, reranker=reranker),
+            embedders=embedders,
+            search=SearchService(embedders=embedders, reranker=reranker),
             contents=ContentService(store=store),
         )
 
@@ -88,32 +90,25 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         max_text_chars=settings.MAX_TEXT_CHARS,
     )
     leases = Leases(lambda: connect(settings), lease_s=settings.LEASE_S, beat_s=settings.BEAT_S)
-    async with database(settings), _embedder(settings) as embedder, parser, leases:
-        chunker = Chunker(
-            embedder.token_offsets,
-            chunk_tokens=settings.CHUNK_TOKENS,
-            overlap_tokens=settings.CHUNK_OVERLAP_TOKENS,
-            max_tokens=embedder.max_tokens,
-            max_chunks=settings.MAX_CHUNKS,
-        )
+    async with database(settings), opened(settings) as embedders, parser, leases:
         yield WorkerResources(
             settings=settings,
             store=ContentStore(settings.STORAGE_URL),
             parser=parser,
-            chunker=chunker,
-            embedder=embedder,
+            chunker_for=partial(_chunker, settings),
+            embedders=embedders,
             leases=leases,
         )
 
 
-@asynccontextmanager
-async def _embedder(settings: Settings) -> AsyncIterator[Embedder]:
-    embedder = await _open_embedder(settings)
-    try:
-        await VectorSpace.adopt(embedder.model, embedder.dimensions)
-        yield embedder
-    finally:
-        await embedder.close()
+def _chunker(settings: Settings, embedder: Embedder) -> Chunker:
+    return Chunker(
+        embedder.token_offsets,
+        chunk_tokens=settings.CHUNK_TOKENS,
+        overlap_tokens=settings.CHUNK_OVERLAP_TOKENS,
+        max_tokens=embedder.max_tokens,
+        max_chunks=settings.MAX_CHUNKS,
+    )
 
 
 @asynccontextmanager
@@ -128,26 +123,3 @@ async def _reranker(settings: Settings) -> AsyncIterator[Reranker | None]:
         timeout_s=settings.RERANKER_TIMEOUT_S,
     ) as reranker:
         yield reranker
-
-
-async def _open_embedder(settings: Settings) -> Embedder:
-    # Imported only where they are used: the one loads a model's runtime, the other an HTTP client.
-    if settings.EMBEDDER == "minilm":
-        from app.embedding.minilm import MiniLMEmbedder  # noqa: PLC0415
-
-        return await MiniLMEmbedder.open(
-            cache_dir=settings.MODEL_CACHE_DIR, threads=settings.EMBEDDER_THREADS
-        )
-    if settings.EMBEDDER == "openai":
-        from app.embedding.openai import OpenAIEmbedder  # noqa: PLC0415
-
-        return OpenAIEmbedder(
-            url=settings.EMBEDDER_URL,
-            model=settings.EMBEDDER_MODEL,
-            api_key=settings.EMBEDDER_API_KEY,
-            dimensions=settings.EMBEDDER_DIMENSIONS,
-            max_tokens=settings.EMBEDDER_MAX_TOKENS,
-            timeout_s=settings.EMBEDDER_TIMEOUT_S,
-            batch_size=settings.EMBEDDER_BATCH_SIZE,
-        )
-    return HashEmbedder()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-from app.embedding.protocol import Embedder, TextKind
+from app.embedding.protocol import TextKind
 from app.errors import RerankerMissing
+from app.models.collection import Collection
 from app.search.filters import Filter
 from app.search.fusion import Fused, at_most_of_each, fuse
 from app.search.hits import Hit, add_context, load
 from app.search.keyword import best_chunks, by_language, terms_of
 from app.search.question import Question
 from app.search.reranker import Reranker
-from app.search.scope import Ranked, Scope
+from app.search.scope import Ranked, Scope, best_first
 from app.search.vector import nearest_chunks
+from app.services.embedders import Embedders
 
 #: How far down its ranking each leg is heard: what is far down in one may be high up in the other.
 DEPTH = 100
@@ -47,15 +51,15 @@ class Search:
 class SearchService:
     """Finds by words and by meaning, and makes one ranking of both."""
 
-    def __init__(self, *, embedder: Embedder, reranker: Reranker | None = None) -> None:
-        self.embedder = embedder
+    def __init__(self, *, embedders: Embedders, reranker: Reranker | None = None) -> None:
+        self.embedders = embedders
         self.reranker = reranker
 
     async def search(self, asked: Search) -> list[Hit]:
         """The best passages, best first.
 
         Raises:
-            EmbedderUnavailable, EmbedderRefused: The question cannot be embedded.
+            EmbedderUnavailable, EmbedderRefused, ModelUnavailable: The question cannot be embedded.
             RerankerMissing, RerankerUnavailable: The hits cannot be put in a better order.
         """
         if asked.rerank and self.reranker is None:
@@ -91,24 +95,41 @@ class SearchService:
         return await best_chunks(question, scope, limit=limit, top_k=asked.top_k, is_exact=asked.is_exact)
 
     async def _nearest(self, asked: Search, question: Question, scope: Scope, limit: int) -> list[Ranked]:
-        if not question.text or not scope.collections:
+        if not question.text:
             return []
-        vectors = await self.embedder.embed([question.text], TextKind.QUERY)
+        spaces = _by_space(scope.collections)
+        if len(spaces) == 1:
+            # Nothing to tell apart: collections that are in no space yet have no vectors in this one either.
+            return await self._nearest_in(next(iter(spaces)), asked, question, scope, limit)
+        by_space = [
+            await self._nearest_in(space_id, asked, question, scope.within(collections), limit)
+            for space_id, collections in spaces.items()
+        ]
+        # What one model takes for near says nothing about what another one does: only the order counts.
+        placed = [(rank, found) for ranking in by_space for rank, found in enumerate(ranking)]
+        placed.sort(key=lambda each: (each[0], -each[1].score))
+        return [found for _, found in placed[:limit]]
+
+    async def _nearest_in(
+        self, space_id: int, asked: Search, question: Question, scope: Scope, limit: int
+    ) -> list[Ranked]:
+        model = await self.embedders.of_space(space_id)
+        (vector,) = await model.embedder.embed([question.text], TextKind.QUERY)
+        nearest = partial(
+            nearest_chunks,
+            vector,
+            space_id=space_id,
+            limit=limit,
+            ef_search=asked.ef_search,
+            is_exact=asked.is_exact,
+        )
         if not (question.phrases or question.excluded):
-            return await nearest_chunks(
-                vectors[0], scope, limit=limit, ef_search=asked.ef_search, is_exact=asked.is_exact
-            )
+            return await nearest(scope)
         found: list[Ranked] = []
         for language, collections in by_language(scope.collections).items():
-            found += await nearest_chunks(
-                vectors[0],
-                scope.within(collections),
-                limit=limit,
-                ef_search=asked.ef_search,
-                is_exact=asked.is_exact,
-                must=(await terms_of(question, language)).must,
-            )
-        return sorted(found, key=lambda ranked: -ranked.score)[:limit]
+            must = (await terms_of(question, language)).must
+            found += await nearest(scope.within(collections), must=must)
+        return sorted(found, key=best_first)[:limit]
 
     async def _reranked(self, asked: Search, hits: list[Hit]) -> list[Hit]:
         assert self.reranker is not None
@@ -121,6 +142,14 @@ class SearchService:
         ranked.sort(key=lambda hit: -hit.score)
         least = asked.min_score
         return [hit for hit in ranked if least is None or hit.score >= least][: asked.top_k]
+
+
+def _by_space(collections: Sequence[Collection]) -> dict[int, list[Collection]]:
+    groups: dict[int, list[Collection]] = defaultdict(list)
+    for collection in collections:
+        if collection.space_id is not None:  # Else there is nothing in it yet.
+            groups[collection.space_id].append(collection)
+    return groups
 
 
 def _good_enough(fused: list[Fused], min_score: float | None) -> list[Fused]:

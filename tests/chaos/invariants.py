@@ -46,10 +46,23 @@ ALWAYS: Mapping[str, str] = {
         SELECT c.document_id::text FROM chunks c LEFT JOIN documents d ON d.id = c.document_id
         WHERE d.id IS NULL
     """,
-    "chunks without a vector of the space's dimensions": """
-        SELECT c.document_id::text FROM chunks c LEFT JOIN chunk_vectors v ON v.chunk_id = c.id
+    "chunks without a vector in their collection's space, or one of other dimensions": """
+        SELECT c.document_id::text FROM chunks c JOIN documents d ON d.id = c.document_id
+            JOIN collections n ON n.name = d.collection
+            LEFT JOIN chunk_vectors v ON v.chunk_id = c.id AND v.space_id = n.space_id
             LEFT JOIN vector_spaces s ON s.id = v.space_id
         WHERE v.chunk_id IS NULL OR vector_dims(v.embedding) <> s.dimensions
+    """,
+    "documents that are in a space without vectors of all their chunks there": """
+        SELECT d.id::text FROM documents d JOIN chunks c ON c.document_id = d.id
+            LEFT JOIN chunk_vectors v ON v.chunk_id = c.id AND v.space_id = d.space_id
+        WHERE v.chunk_id IS NULL
+    """,
+    "vectors of a space that nothing says they are in": """
+        SELECT v.document_id::text FROM chunk_vectors v JOIN documents d ON d.id = v.document_id
+            JOIN collections n ON n.name = d.collection
+        WHERE v.space_id NOT IN (n.space_id, COALESCE(n.next_space_id, n.space_id))
+            AND n.stale_vectors_since IS NULL
     """,
     "chunks without words, or of another document": """
         SELECT c.document_id::text FROM chunks c LEFT JOIN chunk_words w ON w.chunk_id = c.id

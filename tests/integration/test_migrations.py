@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from app.core.config import Settings
-from app.core.database import migrate
+from app.core.database import MIGRATIONS, migrate
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,12 +112,12 @@ def fill(url: str) -> None:
 CHUNKS = ["The upper gate opens at six.", "at six.  The lower gate does not.", "Nobody knows why."]
 
 
-def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
+def test_batches_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
     aerich(project, url, "upgrade")
     fill(url)
 
     for _ in range(2):
-        aerich(project, url, "downgrade", "--yes")
+        aerich(project, url, "downgrade", "--version", "5", "--yes")
         assert "patched_title" not in columns(url)
         assert columns(url, "batches") == columns(url, "batch_items") == set()
         aerich(project, url, "upgrade")
@@ -129,6 +129,51 @@ def test_the_newest_migration_can_be_taken_back_and_applied_again_with_rows(proj
         )
         rows = ask(url, "SELECT DISTINCT patched_title, patched_metadata FROM documents")
         assert [tuple(row) for row in rows] == [(False, False)]
+
+
+def test_spaces_can_be_taken_back_and_applied_again_unless_there_are_two_in_use(
+    project: Path, url: str
+) -> None:
+    aerich(project, url, "upgrade")
+    fill(url)
+    statements = """
+        INSERT INTO vector_spaces (id, embedder, model, dimensions)
+        VALUES (1, 'hash', 'hash-3', 3), (2, 'openai', 'three', 3);
+        INSERT INTO collections (name, space_id) VALUES ('old', 1);
+        UPDATE collections SET space_id = 2 WHERE name = 'default';
+        CREATE INDEX chunk_vectors_space_1 ON chunk_vectors (chunk_id) WHERE space_id = 1;
+        CREATE INDEX chunk_vectors_space_2 ON chunk_vectors (chunk_id) WHERE space_id = 2;
+        UPDATE documents SET chunk_count = 1, space_id = 2 WHERE status IN ('COMPLETED', 'FAILED');
+        INSERT INTO chunk_vectors (chunk_id, space_id, document_id, embedding)
+        SELECT row_number() OVER (), 2, id, '[0,0.5,0.5]' FROM documents WHERE chunk_count > 0;
+        INSERT INTO chunk_vectors (chunk_id, space_id, document_id, embedding)
+        SELECT 1, 1, id, '[1,0,0]' FROM documents WHERE status = 'COMPLETED';
+        UPDATE documents SET collection = 'old' WHERE status = 'FAILED'
+    """
+    for statement in statements.split(";"):
+        ask(url, statement)
+    with pytest.raises(AssertionError, match="re-embed all collections with the same embedder first"):
+        aerich(project, url, "downgrade", "--version", "6", "--yes")
+    assert len(ask(url, "SELECT FROM chunk_vectors")) == 3
+
+    ask(url, "UPDATE documents SET collection = 'default'")
+    for _ in range(2):
+        aerich(project, url, "downgrade", "--version", "6", "--yes")
+        rows = ask(
+            url, "SELECT s.*, v.* FROM chunk_vectors AS v JOIN vector_spaces AS s ON s.id = v.space_id"
+        )
+        assert [(row["space_id"], row["model"], row["dimensions"]) for row in rows] == [(1, "three", 3)] * 2
+        (index,) = ask(url, "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'chunk_vectors_space%'")
+        assert "halfvec(3)" in index["indexdef"]
+        aerich(project, url, "upgrade")
+        (space,) = ask(url, "SELECT id, embedder, model FROM vector_spaces")
+        assert tuple(space) == (1, "openai", "three")
+        assert [row["space_id"] for row in ask(url, "SELECT space_id FROM collections ORDER BY name")] == [
+            1,
+            None,
+        ]
+        rows = ask(url, "SELECT DISTINCT status, space_id FROM documents WHERE space_id IS NOT NULL")
+        assert sorted(map(tuple, rows)) == [("COMPLETED", 1), ("FAILED", 1)]
 
 
 def test_what_searches_read_can_be_taken_back_and_is_made_of_the_chunks_again(
@@ -229,7 +274,7 @@ def test_many_processes_may_migrate_at_once(settings: Settings, url: str) -> Non
     ]
     applied = sorted(process.communicate(timeout=60)[0].strip() for process in started)
 
-    assert applied == ["0", "0", "0", "6"]
+    assert applied == ["0", "0", "0", str(len(list(MIGRATIONS.glob("models/[0-9]*.py"))))]
     assert asyncio.run(migrate(own)) == []
 
 

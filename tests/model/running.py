@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.models.document import Document
+from app.models.vector_space import VectorSpace
 from tests.model.machine import DocumentMachine
 
 
@@ -28,6 +29,7 @@ def machine(own: Settings) -> Iterator[type[DocumentMachine]]:
     with asyncio.Runner() as runner:
         opened = database(own)
         runner.run(opened.__aenter__())
+        runner.run(VectorSpace.adopt("hash", "hash-64", 64))
         Machine.runner, Machine.beats = runner, runner.run(connect(own))
         try:
             yield Machine

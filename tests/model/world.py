@@ -304,7 +304,7 @@ def _ingested(content: bytes | None) -> Ingested:
         NewChunk(part, start, start + len(part), None, (), 1, VECTOR)
         for part, start in ((text[:middle], 0), (text[middle:], middle))
     ]
-    return Ingested(media_type="text/plain", title=None, warnings=[], chunks=chunks)
+    return Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=chunks)
 
 
 async def _run(statement: str) -> None:

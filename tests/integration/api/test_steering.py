@@ -13,7 +13,7 @@ from app.errors import EmbedderUnavailable, NoText
 from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document, Ingested
 
-DONE = Ingested(media_type="text/plain", title=None, warnings=[], chunks=[])
+DONE = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=[])
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from app.models.attempt import Attempt
 from app.models.document import Document, Ingested, NewDocument, Stage
 from tests.support import emptied_database
 
-DONE = Ingested(media_type="text/plain", title=None, warnings=[], chunks=[])
+DONE = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=[])
 
 
 @pytest.fixture(autouse=True)

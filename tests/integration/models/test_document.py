@@ -12,7 +12,7 @@ from tortoise import connections, fields
 
 from app.core.config import Settings
 from app.core.database import connect, database
-from app.errors import EmbedderUnavailable, ModelMismatch, NoText, TransientError
+from app.errors import EmbedderUnavailable, NoText, TransientError
 from app.models import backlog
 from app.models.attempt import Attempt
 from app.models.chunk import Chunk, NewChunk
@@ -27,7 +27,6 @@ from app.models.document_status import (
     RETRY,
     Move,
 )
-from app.models.vector_space import VectorSpace
 from tests.support import emptied_database
 
 PENDING, PROCESSING, COMPLETED, FAILED = DocumentStatus
@@ -58,7 +57,7 @@ def chunks(count: int = 1) -> list[NewChunk]:
 
 
 def ingested(count: int = 1) -> Ingested:
-    return Ingested(media_type="text/plain", title="T", warnings=["w"], chunks=chunks(count))
+    return Ingested(space_id=1, media_type="text/plain", title="T", warnings=["w"], chunks=chunks(count))
 
 
 async def accepted(**fields: str) -> UUID:
@@ -360,15 +359,3 @@ async def test_removing_a_document_takes_its_chunks_and_content_and_stops_its_wo
     for table in ("documents", "document_contents", "chunks"):
         rows = await connections.get("default").execute_query_dict(f"SELECT count(*) FROM {table}")
         assert rows[0]["count"] == 0
-
-
-async def test_the_database_refuses_another_model_with_a_sentence_that_says_what_to_do() -> None:
-    forget = "DROP INDEX IF EXISTS chunk_vectors_space_1; TRUNCATE vector_spaces CASCADE"
-    await connections.get("default").execute_script(forget)
-    try:
-        await asyncio.gather(*(VectorSpace.adopt("first", DIMENSIONS) for _ in range(5)))
-        with pytest.raises(ModelMismatch, match=r"holds vectors of first \(64 dimensions\).*Set EMBEDDER"):
-            await VectorSpace.adopt("other", DIMENSIONS)
-    finally:
-        await connections.get("default").execute_script(forget)
-        await VectorSpace.adopt(f"hash-{DIMENSIONS}", DIMENSIONS)

@@ -34,7 +34,7 @@ class Stopped:
     def __init__(self, document: Document) -> None:
         self.is_there = asyncio.Event()
         self.goes_on = asyncio.Event()
-        ingested = Ingested(media_type="text/plain", title=None, warnings=[], chunks=[CHUNK])
+        ingested = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=[CHUNK])
         self.completing = asyncio.create_task(document.complete(ingested))
 
     async def stop(self) -> None:

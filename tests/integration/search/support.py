@@ -45,5 +45,5 @@ async def complete(document: Document, text: str, *, chunk_tokens: int = 64, ove
     passages = chunker.split(ParsedDocument(media_type="text/plain", text=text))
     vectors = await EMBEDDER.embed([passage.text for passage in passages])
     chunks = chunks_of(passages, vectors, text)
-    ingested = Ingested(media_type=document.media_type, title=None, warnings=[], chunks=chunks)
+    ingested = Ingested(space_id=1, media_type=document.media_type, title=None, warnings=[], chunks=chunks)
     assert await document.complete(ingested)

@@ -132,7 +132,7 @@ async def test_words_that_were_not_counted_yet_are_found_all_the_same(client: ht
 
 
 async def test_a_language_is_a_collections_own(client: httpx.AsyncClient) -> None:
-    await Collection.create(name="names", language="simple")
+    await Collection.create(name="names", language="simple", space_id=1)
     await indexed("The gates of Who", collection="names")
     await indexed("The gates of Whom", collection="english")
 

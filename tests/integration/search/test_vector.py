@@ -21,7 +21,7 @@ from app.search import vector
 from app.search.scope import Ranked, Scope
 from app.search.vector import nearest_chunks
 from app.services.search_service import Search, SearchService
-from tests.support import emptied_database
+from tests.support import emptied_database, only
 
 DIMENSIONS = 64
 RANDOM = np.random.default_rng(7)
@@ -31,7 +31,7 @@ RANDOM = np.random.default_rng(7)
 async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
     async with database(settings):
         await emptied_database()
-        await VectorSpace.adopt("hash-64", DIMENSIONS)
+        await VectorSpace.adopt("hash", "hash-64", DIMENSIONS)
         yield
 
 
@@ -50,12 +50,14 @@ async def stored(collection: str, vectors: NDArray[np.float16]) -> UUID:
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
     chunks = [NewChunk(f"{collection} {n}", n, n + 1, n, ("H",), 1, own) for n, own in enumerate(vectors)]
-    assert await document.complete(Ingested(media_type="text/plain", title="T", warnings=[], chunks=chunks))
+    assert await document.complete(
+        Ingested(space_id=1, media_type="text/plain", title="T", warnings=[], chunks=chunks)
+    )
     return document.id
 
 
 async def nearest(question: NDArray[np.float32], top_k: int, *names: str, **how: Any) -> list[Ranked]:
-    return await nearest_chunks(question, await Scope.of(names or None, None), limit=top_k, **how)
+    return await nearest_chunks(question, await Scope.of(names or None, None), space_id=1, limit=top_k, **how)
 
 
 async def ordinals(found: list[Ranked]) -> list[int]:
@@ -152,11 +154,11 @@ async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() ->
         assert document is not None
         chunk = NewChunk("gate", 0, 4, None, (), 1, unit(RANDOM.standard_normal(DIMENSIONS)))
         assert await document.complete(
-            Ingested(media_type="text/plain", title="of the file", warnings=[], chunks=[chunk])
+            Ingested(space_id=1, media_type="text/plain", title="of the file", warnings=[], chunks=[chunk])
         )
 
     async def cited() -> tuple[object, ...]:
-        (hit,) = await SearchService(embedder=HashEmbedder()).search(Search(query="gate"))
+        (hit,) = await SearchService(embedders=only(HashEmbedder())).search(Search(query="gate"))
         return hit.title, hit.source_name, hit.metadata, hit.version
 
     document_id = (await Document.accept(version("1", "old"))).document_id

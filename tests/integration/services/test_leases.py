@@ -147,7 +147,7 @@ async def test_a_document_that_waits_for_its_commit_keeps_its_lease(leases: Leas
         async with transaction():  # It has a connection, and no lock of the row yet.
             now = await until(lambda row: row.lease_expires_at != first, document.id)
         assert now.stage == "storing"
-        ingested = Ingested(media_type="text/plain", title=None, warnings=[], chunks=[])
+        ingested = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=[])
         assert await document.complete(ingested)
 
 

@@ -26,7 +26,7 @@ from app.parsing.sandbox import ParserPool
 from app.services import ingestion_service
 from app.services.ingestion_service import IngestionService
 from app.storage.content_store import ContentStore
-from tests.support import emptied_database, vectors_of
+from tests.support import emptied_database, only, vectors_of
 
 AT_ONCE = 4
 BATCHES = 10
@@ -77,7 +77,10 @@ def service(settings: Settings, parser: ParserPool, embedder: FailingEmbedder) -
         embedder.token_offsets, chunk_tokens=16, overlap_tokens=0, max_tokens=embedder.max_tokens
     )
     return IngestionService(
-        store=ContentStore(settings.STORAGE_URL), parser=parser, chunker=chunker, embedder=embedder
+        store=ContentStore(settings.STORAGE_URL),
+        parser=parser,
+        chunker_for=lambda _: chunker,
+        embedders=only(embedder),
     )
 
 
