@@ -19,7 +19,8 @@ FINAL: frozenset[Status] = frozenset({"COMPLETED", "FAILED"})
 class Answer(BaseModel):
     """Parent of all of them: frozen, and open to what a newer server adds."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    # Built when first used: a command needs few of them, and all together take a tenth of a second.
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class Progress(Answer):

@@ -22,8 +22,9 @@ NDJSON = "application/x-ndjson"
 GROUP_ITEMS = 400
 GROUP_BYTES = 8 * 1024 * 1024
 
-#: Kinds of groups that are filled at the same time; each holds its items' bytes.
-OPEN_GROUPS = 4
+#: Of all groups that are being filled: their number, and the bytes that their items hold.
+OPEN_GROUPS = 64
+HELD_BYTES = 32 * 1024 * 1024
 
 #: In the name of a part they would be escaped, and the server takes names as they come.
 ESCAPED_IN_NAMES = re.compile(r'["\\\x00-\x1f\x7f]')
@@ -75,17 +76,23 @@ class Grouping:
 
     def __init__(self) -> None:
         self._open: dict[Kind, Group] = {}
+        self._held_bytes = 0
 
     def add(self, entry: Entry) -> Iterator[Group]:
         """Put a loaded item with its like; what is full, or has to make room, is given out."""
         kind = kind_of(entry.item)
         group = self._open.setdefault(kind, Group(kind))
+        before = group.size_bytes
         group.add(entry)
+        self._held_bytes += group.size_bytes - before
         if group.is_full:
-            yield self._open.pop(kind)
-        elif len(self._open) > OPEN_GROUPS:
-            largest = max(self._open.values(), key=lambda each: each.size_bytes)
-            yield self._open.pop(largest.kind)
+            yield self._taken(group)
+        elif len(self._open) > OPEN_GROUPS or self._held_bytes > HELD_BYTES:
+            yield self._taken(max(self._open.values(), key=lambda each: each.size_bytes))
+
+    def _taken(self, group: Group) -> Group:
+        self._held_bytes -= group.size_bytes
+        return self._open.pop(group.kind)
 
     def rest(self) -> Iterator[Group]:
         """What is left at the end."""
@@ -168,4 +175,4 @@ class BatchAnswer:
 
     def given_up(self, entry: Entry) -> Outcome:
         """An entry that is left, with the reason."""
-        return Outcome(entry.item, entry.index, error=self._for_now.get(entry.index) or self.trouble)
+        return Outcome(entry.given, entry.index, error=self._for_now.get(entry.index) or self.trouble)

@@ -93,14 +93,14 @@ class Call:
         try:
             parts = body.parts()
             headers = {**self.headers, **parts.pop("headers", {})}
-            timeout = client.timeout
-            read_s = (timeout.read or 0) + self.patience_s
+            timeout = client.timeout.as_dict()
+            timeout["read"] = (timeout["read"] or 0) + self.patience_s
             return client.build_request(
                 self.method,
                 self.path,
                 params={name: _param(value) for name, value in self.params.items() if value is not None},
                 headers=headers,
-                timeout=httpx.Timeout(timeout, read=read_s),
+                timeout=httpx.Timeout(**timeout),
                 **parts,
             )
         except (UnicodeError, ValueError, TypeError) as error:

@@ -71,7 +71,8 @@ class Resumption:
         self._again.discard(data)
         if kind != "progress":
             self._since.add(data)
-        if event_id:
+        is_place = event_id not in {"", self.last_event_id}  # By the rules of SSE, it goes on to hold.
+        if is_place:
             self.last_event_id = event_id
             self._since, self._again = set(), set()
         if not is_new:
@@ -80,7 +81,7 @@ class Resumption:
             event = KINDS[kind].model_validate_json(data or "{}")
         except ValidationError as error:
             raise UnexpectedAnswer(f"The server told of a {kind} in a way that is not understood.") from error
-        return event.model_copy(update={"id": event_id}) if event_id and kind != "progress" else event
+        return event.model_copy(update={"id": event_id}) if is_place and kind != "progress" else event
 
 
 def event_of(document: Document) -> DocumentEvent:

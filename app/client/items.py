@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -35,9 +35,9 @@ class Item:
         title, external_id, collection, metadata: As in `POST /ingest`.
     """
 
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     path: Path | str | None = None
-    content: bytes | None = None
+    content: bytes | None = field(default=None, repr=False)
     file: BinaryIO | None = None
     name: str | None = None
     title: str | None = None
@@ -163,10 +163,11 @@ def compact_json(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item and its place."""
+    """An item and its place, on its way."""
 
     index: int
-    item: Item
+    given: Item
+    item: Item  # With its content.
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +186,4 @@ class Outcome:
     def told(cls, entry: Entry, said: BatchItem, batch_id: UUID | None) -> Outcome:
         """As the server told it."""
         error = None if said.error is None else said.error.as_error()
-        return cls(entry.item, entry.index, said.document_id, said.status, said.created, error, batch_id)
+        return cls(entry.given, entry.index, said.document_id, said.status, said.created, error, batch_id)

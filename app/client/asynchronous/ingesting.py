@@ -43,7 +43,7 @@ class AsyncSender:
             except SluiceError as error:
                 yield Outcome(item, index, error=error)
                 continue
-            for group in grouping.add(Entry(index, loaded)):
+            for group in grouping.add(Entry(index, item, loaded)):
                 async with aclosing(self.group(group)) as outcomes:
                     async for outcome in outcomes:
                         yield outcome
@@ -63,9 +63,9 @@ class AsyncSender:
             try:
                 taken = await self.one(entry.item)
             except SluiceError as error:
-                yield Outcome(entry.item, entry.index, error=error)
+                yield Outcome(entry.given, entry.index, error=error)
             else:
-                yield Outcome(entry.item, entry.index, taken.document_id, taken.status, taken.created)
+                yield Outcome(entry.given, entry.index, taken.document_id, taken.status, taken.created)
 
     async def _together(self, kind: Kind, entries: Sequence[Entry]) -> AsyncGenerator[Outcome, None]:
         """What was told stands; what is left is sent again, as long as that may help.

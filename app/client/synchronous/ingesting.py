@@ -44,7 +44,7 @@ class Sender:
             except SluiceError as error:
                 yield Outcome(item, index, error=error)
                 continue
-            for group in grouping.add(Entry(index, loaded)):
+            for group in grouping.add(Entry(index, item, loaded)):
                 with closing(self.group(group)) as outcomes:
                     for outcome in outcomes:
                         yield outcome
@@ -64,9 +64,9 @@ class Sender:
             try:
                 taken = self.one(entry.item)
             except SluiceError as error:
-                yield Outcome(entry.item, entry.index, error=error)
+                yield Outcome(entry.given, entry.index, error=error)
             else:
-                yield Outcome(entry.item, entry.index, taken.document_id, taken.status, taken.created)
+                yield Outcome(entry.given, entry.index, taken.document_id, taken.status, taken.created)
 
     def _together(self, kind: Kind, entries: Sequence[Entry]) -> Generator[Outcome, None, None]:
         """What was told stands; what is left is sent again, as long as that may help.
