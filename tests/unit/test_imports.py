@@ -12,7 +12,8 @@ APP = Path(__file__).parents[2] / "app"
 
 # From the top down; what stands in one line may be used by the lines above it, and by its own package.
 LAYERS = [
-    {"main", "cli", "web", "client"},
+    {"main", "cli", "web"},
+    {"client"},
     {"api"},
     {"jobs"},
     {"schemas"},
@@ -25,6 +26,9 @@ LAYERS = [
     {"errors"},
 ]
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+
+# Taken along by other people's programs, so alone.
+ALONE = "client"
 
 # These work on plain values: no settings, no tables.
 PURE = {"parsing", "chunking", "embedding", "storage"}
@@ -57,6 +61,10 @@ def test_a_module_imports_only_what_is_below_it(file: str, package: str, importe
 @pytest.mark.parametrize("package", sorted(PURE))
 def test_the_steps_know_neither_settings_nor_tables(package: str) -> None:
     assert not {imported for _, of, imported in imports() if of == package} & {"core", "models"}
+
+
+def test_the_client_knows_nothing_of_the_server() -> None:
+    assert {imported for _, package, imported in imports() if package == ALONE} == {ALONE}
 
 
 def test_every_package_has_its_layer() -> None:

@@ -1,0 +1,137 @@
+"""Sends calls, and sends them again where that can help and does no harm."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import httpx
+
+from app.client.answers import Answer
+from app.client.asynchronous.waiting import sleep
+from app.client.calls import NOT_SENT, Call, Parts, decoded, error_of, is_done_later, transport_error
+from app.client.errors import NotSendable, ServerUnreachable, SluiceError
+from app.client.retries import UNKNOWN, Retries
+from app.client.settings import ClientSettings
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+CONNECT_TIMEOUT_S = 5.0
+
+#: The server closes a connection that was idle for 5 s; one that it is just closing must not be taken.
+KEEP_ALIVE_S = 2.0
+
+
+class AsyncConnection:
+    """A pool of connections to one server, with the rules for sending again.
+
+    Args:
+        settings: Where it is.
+        retries: How often, and how soon.
+        timeout_s: How long the server may be silent in the middle of a call.
+    """
+
+    def __init__(self, settings: ClientSettings, *, retries: Retries, timeout_s: float) -> None:
+        self.url = settings.url
+        self.retries = retries
+        self._was_reached = retries.wait_for_server
+        self.http = httpx.AsyncClient(
+            base_url=settings.url,
+            headers={"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {},
+            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            trust_env=not settings.is_local,
+        )
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+    async def get(self, kind: type[AnswerT], call: Call) -> AnswerT:
+        """The answer to a call as a value.
+
+        Raises:
+            SluiceError: See `send`.
+        """
+        return decoded(kind, await self.send(call))
+
+    async def send(self, call: Call) -> httpx.Response:
+        """The answer to a call, read to its end.
+
+        Raises:
+            ServerUnreachable, ConnectionLost, AnswerTooLate: As often as it was tried.
+            NotSendable: It cannot be sent at all.
+            SluiceError: The server refuses; `after_lost_answer` tells whether it may have done it before.
+        """
+        with call.body() as body:
+            tries, is_lost = 0, False
+            while True:
+                tries += 1
+                try:
+                    response = await self._answered(call, body)
+                except httpx.TransportError as error:
+                    told = transport_error(error, call, self.url)
+                    is_lost = is_lost or not isinstance(error, NOT_SENT)
+                    goes_on = self._may_repeat(told, is_repeatable=call.is_repeatable)
+                    cause: Exception | None = error
+                else:
+                    refused = error_of(response, call)
+                    if refused is None:
+                        return response
+                    told, cause = refused, None
+                    is_unknown = response.status_code in UNKNOWN
+                    goes_on = is_done_later(told) or (is_unknown and call.is_repeatable)
+                    told.after_lost_answer = is_lost
+                    is_lost = is_lost or is_unknown
+                pause_s = self.retries.pause_s(tries, asked_s=told.retry_after_s) if goes_on else None
+                if pause_s is None:
+                    raise told from cause
+                await sleep(pause_s)
+
+    async def _answered(self, call: Call, body: Parts) -> httpx.Response:
+        response = await self.http.send(call.request(self.http, body))
+        self._was_reached = True
+        return response
+
+    def _may_repeat(self, error: SluiceError, *, is_repeatable: bool) -> bool:
+        if isinstance(error, NotSendable):
+            return False
+        if isinstance(error, ServerUnreachable):
+            return self._was_reached
+        return is_repeatable
+
+    @asynccontextmanager
+    async def streamed(self, call: Call) -> AsyncIterator[httpx.Response]:
+        """The answer to a call while it comes; tried once, as only the caller knows how to go on.
+
+        Raises:
+            SluiceError: As `send` does; also inside the block, when the answer breaks off.
+        """
+        try:
+            with call.body() as body:
+                response = await self.http.send(call.request(self.http, body), stream=True)
+                try:
+                    self._was_reached = True
+                    if not response.is_success:
+                        await response.aread()
+                        refused = error_of(response, call)
+                        if refused is not None:
+                            raise refused
+                    yield response
+                finally:
+                    await response.aclose()
+        except httpx.TransportError as error:
+            raise transport_error(error, call, self.url) from error
+
+    def pause_s(self, tries: int, error: SluiceError | None) -> float | None:
+        """How long to wait before a streamed call is begun again; None when that is no use.
+
+        Args:
+            tries: That have failed one after the other.
+            error: Of the last one; None when only parts of it failed.
+        """
+        if error is None:
+            return self.retries.pause_s(tries)
+        if not error.retryable or not self._may_repeat(error, is_repeatable=True):
+            return None
+        return self.retries.pause_s(tries, asked_s=error.retry_after_s)

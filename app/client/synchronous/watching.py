@@ -1,0 +1,157 @@
+# Made from asynchronous/watching.py by `python -m app.client.making`: change that one.
+"""Follows live events over broken connections; where a server has none, by looking again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from datetime import timedelta
+
+import httpx
+from httpx_sse import EventSource
+
+from app.client.answers import Document, DocumentPage, Event, Ready
+from app.client.calls import Call
+from app.client.errors import ConnectionLost, DocumentNotFound, SluiceError
+from app.client.events import Changes, Resumption, Wanted
+from app.client.synchronous.connection import Connection
+from app.client.synchronous.waiting import sleep
+
+#: The server gives a sign of life every 15 s; after three that did not come, the connection is dead.
+SILENCE_S = 45.0
+
+PAGE = 500
+
+
+class NoLiveEvents(Exception):
+    """The server has no such endpoint."""
+
+
+class Watcher:
+    """Events of documents, for as long as they are asked for."""
+
+    def __init__(self, connection: Connection, *, poll_s: float) -> None:
+        self._connection = connection
+        self._poll_s = poll_s
+
+    def watch(self, wanted: Wanted, last_event_id: str | None) -> Generator[Event, None, None]:
+        """See `Sluice.watch`."""
+        try:
+            with closing(self.live(wanted, last_event_id)) as events:
+                for event in events:
+                    yield event
+        except NoLiveEvents:
+            looks = self._documents(wanted) if wanted.document_id is None else self._document(wanted)
+            with closing(looks) as events:
+                for event in events:
+                    yield event
+
+    def live(self, wanted: Wanted, last_event_id: str | None) -> Generator[Event, None, None]:
+        """Live events, over as many connections as it takes.
+
+        Raises:
+            NoLiveEvents: The server has none.
+            EventsExpired: What came after `last_event_id` is not kept any more.
+            ServerUnreachable: It was not to be reached again in as many tries as one call has.
+        """
+        resumption = Resumption(last_event_id)
+        tries = 0
+        while True:
+            resumption.begin()
+            error: SluiceError = ConnectionLost("The stream of events ended.")
+            try:
+                with closing(self._connected(wanted, resumption)) as events:
+                    for event in events:
+                        tries = 0
+                        yield event
+                        if wanted.is_over(event):
+                            return
+            except SluiceError as failure:
+                error = failure
+            tries += 1
+            pause_s = self._connection.pause_s(tries, error)
+            if pause_s is None:
+                raise error
+            sleep(pause_s)
+
+    def _connected(self, wanted: Wanted, resumption: Resumption) -> Generator[Event, None, None]:
+        headers = {"accept": "text/event-stream", "cache-control": "no-store"}
+        if resumption.last_event_id is not None:
+            headers["last-event-id"] = resumption.last_event_id
+        call = Call(
+            method="GET",
+            path=wanted.path,
+            params=wanted.params,
+            headers=headers,
+            patience_s=SILENCE_S,
+            document_id=wanted.document_id,
+        )
+        try:
+            with self._connection.streamed(call) as response:
+                for sent in EventSource(response).iter_sse():
+                    event = resumption.take(sent.event, sent.data, sent.id)
+                    if event is not None:
+                        yield event
+        except SluiceError as error:
+            if error.status == httpx.codes.NOT_FOUND and not isinstance(error, DocumentNotFound):
+                raise NoLiveEvents from error
+            raise
+
+    # --- Without live events --------------------------------------------------------------------------------
+
+    def _document(self, wanted: Wanted) -> Generator[Event, None, None]:
+        changes = Changes(None)
+        while True:
+            call = Call(method="GET", path=f"/documents/{wanted.document_id}", document_id=wanted.document_id)
+            document = self._connection.get(Document, call)
+            event = changes.take(document)
+            if event is not None:
+                yield event
+            if document.is_final:
+                return
+            sleep(self._poll_s)
+
+    def _documents(self, wanted: Wanted) -> Generator[Event, None, None]:
+        """What is under way, what is new, and what was under way and is no more, look by look."""
+        changes = Changes(wanted.statuses)
+        newest = self._page(wanted, limit=1)
+        for document in newest.documents:
+            changes.newest_at = document.created_at
+        for document in self._pages(wanted, status=["PENDING", "PROCESSING"]):
+            changes.take(document)  # How things are is no event.
+        yield Ready()
+        while True:
+            sleep(self._poll_s)
+            seen = set()
+            # Documents of the same moment may have come after the last look.
+            after = changes.newest_at and changes.newest_at + timedelta(microseconds=1)
+            for filters in ({"created_after": after}, {"status": ["PENDING", "PROCESSING"]}):
+                for document in self._pages(wanted, **filters):
+                    seen.add(document.document_id)
+                    event = changes.take(document)
+                    if event is not None:
+                        yield event
+            for document_id in changes.gone_from(seen):
+                call = Call(method="GET", path=f"/documents/{document_id}", document_id=document_id)
+                try:
+                    event = changes.take(self._connection.get(Document, call))
+                except DocumentNotFound:
+                    event = changes.deleted(document_id)
+                if event is not None:
+                    yield event
+
+    def _pages(self, wanted: Wanted, **filters: object) -> Generator[Document, None, None]:
+        cursor = None
+        while True:
+            page = self._page(wanted, limit=PAGE, cursor=cursor, **filters)
+            for document in page.documents:
+                if not wanted.collections or document.collection in wanted.collections:
+                    yield document
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _page(self, wanted: Wanted, **filters: object) -> DocumentPage:
+        one = wanted.collections[0] if wanted.collections and len(wanted.collections) == 1 else None
+        params = {"collection": one, "batch_id": wanted.batch_id, **filters}
+        return self._connection.get(DocumentPage, Call(method="GET", path="/documents", params=params))
