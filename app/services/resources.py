@@ -19,6 +19,7 @@ from app.services.content_service import ContentService
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
+from app.services.stats_service import StatsService
 from app.storage.content_store import ContentStore
 
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
@@ -36,6 +37,7 @@ class APIResources:
     batches: BatchService
     search: SearchService
     contents: ContentService
+    stats: StatsService
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             batches=BatchService(intake=intake, max_items=settings.MAX_BATCH_ITEMS),
             search=SearchService(embedder=embedder, reranker=reranker),
             contents=ContentService(store=store),
+            stats=StatsService(),
         )
 
 

@@ -1,0 +1,94 @@
+"""Values as people read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from app.parsing import media_types
+from app.schemas.document import DocumentResponse
+from app.search.hits import Hit
+
+#: What people call a type; the others are called by their second half.
+KINDS = {
+    media_types.TEXT: "text",
+    media_types.MARKDOWN: "Markdown",
+    media_types.HTML: "HTML",
+    media_types.CSV: "CSV",
+    media_types.TSV: "TSV",
+    media_types.XML: "XML",
+    media_types.JSON: "JSON",
+    media_types.JSON_LINES: "JSON lines",
+    media_types.EML: "e-mail",
+    media_types.PDF: "PDF",
+    media_types.ZIP: "zip",
+    media_types.OLE2: "Office 97",
+    media_types.DOCX: "DOCX",
+    media_types.PPTX: "PPTX",
+    media_types.XLSX: "XLSX",
+    media_types.XLSB: "XLSB",
+    media_types.XLS: "XLS",
+    media_types.ODT: "ODT",
+    media_types.ODS: "ODS",
+    media_types.BINARY: "unknown",
+}
+
+UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def size(count: int) -> str:
+    """`48213` → `48 kB`."""
+    amount, unit = float(count), 0
+    while amount >= 999.5 and unit < len(UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    if unit == 0:
+        return "1 byte" if count == 1 else f"{count} bytes"
+    return f"{amount:.1f} {UNITS[unit]}" if amount < 9.95 else f"{amount:.0f} {UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """`0.034` → `34 ms`, `75` → `1 min 15 s`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1`, `chunk` → `1 chunk`; `1200` → `1,200 chunks`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def kind(media_type: str) -> str:
+    """`application/pdf` → `PDF`."""
+    bare = media_type.removeprefix(media_types.SOURCE_PREFIX)
+    return KINDS.get(media_type) or bare.rpartition("/")[2]
+
+
+def name(document: DocumentResponse) -> str:
+    """What a document is called, if it is called anything."""
+    return document.title or document.source_name or document.external_id or str(document.document_id)
+
+
+def marked(hit: Hit) -> Iterator[tuple[str, bool]]:
+    """A hit's text in pieces, with whether each is a word of the question."""
+    reached = 0
+    for span in hit.highlights:
+        yield hit.text[reached : span.start], False
+        yield hit.text[span.start : span.end], True
+        reached = span.end
+    yield hit.text[reached:], False
+
+
+def pretty(value: object) -> str:
+    """A value of metadata: a text as it is, all else as JSON writes it."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
