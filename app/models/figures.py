@@ -73,7 +73,7 @@ async def queue() -> Queue:
 
 
 async def throughput() -> list[Minute]:
-    """Attempts that ended in each of the last minutes, oldest first; a row each, also where there were none."""
+    """Attempts that ended in each of the last minutes, oldest first; also those in which there were none."""
     rows = await fetch(
         f"""
         WITH ended AS (

@@ -40,10 +40,9 @@ class Plot:
     busiest: int  # In one minute.
 
     @property
-    def lines(self) -> list[tuple[int, float]]:
-        """Levels with a line: (value, y)."""
-        values = {0, self.top // 2, self.top} if self.top > 1 else {0, self.top}
-        return [(value, PLOT_HEIGHT * (1 - value / self.top)) for value in sorted(values)]
+    def levels(self) -> list[int]:
+        """What its three lines stand for, from above."""
+        return [self.top, self.top // 2, 0]
 
 
 def throughput(minutes: Sequence[Minute]) -> Plot:

@@ -66,7 +66,7 @@ _templates.filters |= {
     "counted": words.count,
     "kind": words.kind,
     "name": words.name,
-    "marked": words.marked,
+    "excerpt": words.excerpt,
     "pretty": words.pretty,
 }
 

@@ -33,14 +33,17 @@ KINDS = {
     media_types.BINARY: "unknown",
 }
 
-UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
+
+#: Characters of a hit that are shown, as many as one reads at a glance.
+EXCERPT = 420
 
 
 def size(count: int) -> str:
-    """`48213` → `48 kB`."""
+    """`48213` → `47 KB`, by 1024, as the settings count."""
     amount, unit = float(count), 0
-    while amount >= 999.5 and unit < len(UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
+    while amount >= 1023.5 and unit < len(UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
     if unit == 0:
         return "1 byte" if count == 1 else f"{count} bytes"
     return f"{amount:.1f} {UNITS[unit]}" if amount < 9.95 else f"{amount:.0f} {UNITS[unit]}"
@@ -77,14 +80,31 @@ def name(document: DocumentResponse) -> str:
     return document.title or document.source_name or document.external_id or str(document.document_id)
 
 
-def marked(hit: Hit) -> Iterator[tuple[str, bool]]:
-    """A hit's text in pieces, with whether each is a word of the question."""
-    reached = 0
+def excerpt(hit: Hit) -> Iterator[tuple[str, bool]]:
+    """The part of a hit's text with most of the question's words, in pieces: (text, whether it is such a word)."""
+    begin = _densest(hit)
+    end = min(begin + EXCERPT, len(hit.text))
+    if end < len(hit.text):
+        end = max(hit.text.rfind(" ", begin, end), begin + EXCERPT // 2)
+    reached = begin
+    yield ("… " if begin else ""), False
     for span in hit.highlights:
-        yield hit.text[reached : span.start], False
-        yield hit.text[span.start : span.end], True
-        reached = span.end
-    yield hit.text[reached:], False
+        if begin <= span.start and span.end <= end:
+            yield hit.text[reached : span.start], False
+            yield hit.text[span.start : span.end], True
+            reached = span.end
+    yield hit.text[reached:end] + (" …" if end < len(hit.text) else ""), False
+
+
+def _densest(hit: Hit) -> int:
+    """Where an excerpt begins that has as many of the words as any: at a word, and with some before the first."""
+    starts = [span.start for span in hit.highlights]
+    if len(hit.text) <= EXCERPT or not starts:
+        return 0
+    within = EXCERPT * 3 // 4
+    best = max(starts, key=lambda first: (sum(first <= start < first + within for start in starts), -first))
+    wished = max(best - EXCERPT // 6, 0)
+    return hit.text.find(" ", wished, best) + 1 if wished else 0
 
 
 def pretty(value: object) -> str:

@@ -56,9 +56,9 @@ export const number = (count) => count.toLocaleString("en");
 export const counted = (count, one) => `${number(count)} ${one}${count === 1 ? "" : "s"}`;
 
 export function size(bytes) {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const units = ["bytes", "KB", "MB", "GB", "TB"];
   let unit = 0;
-  for (; bytes >= 999.5 && unit < units.length - 1; unit += 1) bytes /= 1000;
+  for (; bytes >= 1023.5 && unit < units.length - 1; unit += 1) bytes /= 1024;
   if (unit === 0) return counted(bytes, "byte");
   return `${bytes < 9.95 ? bytes.toFixed(1) : bytes.toFixed(0)} ${units[unit]}`;
 }
