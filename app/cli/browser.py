@@ -1,4 +1,4 @@
-"""Chromium, for what looks at the pages as people do: their tests, `bench.pages` and `./sluice screenshots`."""
+"""Chromium, for what looks at the pages as people do: tests, `bench.pages` and `./sluice screenshots`."""
 
 from __future__ import annotations
 

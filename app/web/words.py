@@ -81,7 +81,7 @@ def name(document: DocumentResponse) -> str:
 
 
 def excerpt(hit: Hit) -> Iterator[tuple[str, bool]]:
-    """The part of a hit's text with most of the question's words, in pieces: (text, whether it is such a word)."""
+    """The part of a hit's text with most of the question's words, as (text, is one of them)."""
     begin = _densest(hit)
     end = min(begin + EXCERPT, len(hit.text))
     if end < len(hit.text):
@@ -102,7 +102,7 @@ def _densest(hit: Hit) -> int:
     if len(hit.text) <= EXCERPT or not starts:
         return 0
     within = EXCERPT * 3 // 4
-    best = max(starts, key=lambda first: (sum(first <= start < first + within for start in starts), -first))
+    best = max(starts, key=lambda first: (sum(0 <= start - first < within for start in starts), -first))
     wished = max(best - EXCERPT // 6, 0)
     return hit.text.find(" ", wished, best) + 1 if wished else 0
 
