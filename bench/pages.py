@@ -1,4 +1,4 @@
-"""The pages with very many documents: when each is first painted, what it weighs, and what the server takes."""
+"""The pages with very many documents: when each is painted, its weight, and what the server takes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from bench.support import conditions, service
 
 FILL = """
     WITH made AS (
-        INSERT INTO documents (id, collection, title, media_type, sha256, size_bytes, status, stage, completed_at,
-            error, indexed_version, cited, attempt, created_at, updated_at, next_attempt_at)
+        INSERT INTO documents (id, collection, title, media_type, sha256, size_bytes, status, stage,
+            completed_at, error, indexed_version, cited, attempt, created_at, updated_at, next_attempt_at)
         SELECT gen_random_uuid(), 'c' || n % 100, 'Report no. ' || n,
             (ARRAY['application/pdf', 'text/plain', 'text/html'])[1 + n % 3], lpad(n::text, 64, '0'),
             1000 + n % 100000, status, CASE WHEN status = 'PENDING' THEN 'queued' END,
             CASE WHEN status = 'COMPLETED' THEN at END,
             CASE WHEN status = 'FAILED' THEN jsonb_build_object('code', 'no_text', 'stage', 'parsing',
-                'message', 'The file has no text in it.', 'retryable', FALSE, 'hint', 'It may be a scan.') END,
-            CASE WHEN status = 'COMPLETED' THEN 1 END, CASE WHEN status = 'COMPLETED' THEN '{}'::jsonb END,
+                'message', 'There is no text in it.', 'retryable', FALSE, 'hint', 'It may be a scan.') END,
+            CASE WHEN status = 'COMPLETED' THEN 1 END,
+            CASE WHEN status = 'COMPLETED' THEN '{}'::jsonb END,
             1, at, at, now() + interval '1 day' -- Nobody shall work on them: they have no content.
         FROM (
             SELECT n, now() - n * interval '0.5 s' AS at,
-                CASE WHEN n % 50 = 0 THEN 'FAILED' WHEN n % 20 = 1 THEN 'PENDING' ELSE 'COMPLETED' END AS status
+                CASE WHEN n % 50 = 0 THEN 'FAILED' WHEN n % 20 = 1 THEN 'PENDING'
+                    ELSE 'COMPLETED' END AS status
             FROM generate_series(1, $1::int) AS n
         ) AS numbered RETURNING id, status, created_at
     )

@@ -97,7 +97,7 @@ def excerpt(hit: Hit) -> Iterator[tuple[str, bool]]:
 
 
 def _densest(hit: Hit) -> int:
-    """Where an excerpt begins that has as many of the words as any: at a word, and with some before the first."""
+    """Where an excerpt begins that has as many of the words as any: some words before the first."""
     starts = [span.start for span in hit.highlights]
     if len(hit.text) <= EXCERPT or not starts:
         return 0
