@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import batches, collections, contents, documents, health, ingest, search
+from app.api import batches, collections, contents, documents, health, ingest, search, stats
 from app.api.body_limit import BodyLimit
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
@@ -21,6 +20,7 @@ from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
 from app.services.resources import open_api
+from app.web.pages import add_pages
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -48,9 +48,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = with_schemas(app)  # type: ignore[method-assign]
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
-    for module in (ingest, batches, documents, contents, collections, search, health):
+    for module in (ingest, batches, documents, contents, collections, search, stats, health):
         app.include_router(module.router)
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    add_pages(app)
     return app
 
 

@@ -11,6 +11,7 @@ from app.cli.demo import demo
 from app.cli.down import down
 from app.cli.migrate import migrate
 from app.cli.quality import check, test
+from app.cli.screenshots import screenshots
 from app.cli.up import up
 from app.errors import StartupError
 
@@ -39,6 +40,7 @@ cli.command()(migrate)
 cli.command(context_settings=PASS_ON)(test)
 cli.command()(check)
 cli.command(context_settings=PASS_ON)(chaos)
+cli.command()(screenshots)
 
 
 def main() -> None:

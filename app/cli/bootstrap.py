@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = "uv==0.13.9"  # Four times as fast as pip; where it cannot be had, pip does it.
 RUNTIME = ("constraints.txt", "requirements.txt", "requirements-embedded.txt", "requirements-model.txt")
 DEVELOPMENT = ("requirements-dev.txt",)
-DEVELOPER_COMMANDS = {"test", "check", "chaos"}
+DEVELOPER_COMMANDS = {"test", "check", "chaos", "screenshots"}
 MEBIBYTE = 1024 * 1024
 NEEDED_BYTES = 700 * MEBIBYTE
 SPINNER = "|/-\\"

@@ -8,6 +8,8 @@ import time
 
 import typer
 
+from app.cli.browser import chromium
+
 CHECKS = {
     "lint": ["ruff", "check", "."],
     "format": ["ruff", "format", "--check", "."],
@@ -20,6 +22,8 @@ ALL_TESTS = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "-
 
 def test(context: typer.Context) -> None:
     """Run pytest: all tests, two at a time, or what its arguments say (`--cov --cov-branch`, for one)."""
+    if not context.args or any("web" in word for word in context.args):
+        chromium()  # Now, and not in the middle of two processes' tests.
     command = [sys.executable, "-m", "pytest", *(context.args or ALL_TESTS)]
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603  # Ours, and no shell.
 

@@ -187,6 +187,33 @@ class Batch(Answer):
     error: ItemError | None
 
 
+class EmbeddingModel(Answer):
+    """What makes a collection's vectors."""
+
+    embedder: str
+    model: str
+    dimensions: int
+
+
+class ReembeddingError(Answer):
+    """Why a re-embedding does not get on."""
+
+    code: str
+    message: str
+    retryable: bool
+    hint: str
+
+
+class ReembeddingProgress(Answer):
+    """How far a collection has come on its way to another model."""
+
+    embedding: EmbeddingModel
+    since: datetime
+    chunks_done: int
+    chunks_total: int
+    error: ReembeddingError | None
+
+
 class Deletion(Answer):
     """How far the deletion of a collection has come."""
 
@@ -201,10 +228,12 @@ class Collection(Answer):
     language: str
     chunk_tokens: int | None
     overlap_tokens: int | None
+    embedding: EmbeddingModel | None
     created_at: datetime
     documents: dict[Status, int]
     chunks: int
     size_bytes: int
+    reembedding: ReembeddingProgress | None
     deletion: Deletion | None
 
 

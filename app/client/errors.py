@@ -227,6 +227,10 @@ class EmbedderUnavailable(TransientError):
     code = "embedder_unavailable"
 
 
+class ModelUnavailable(TransientError):
+    code = "model_unavailable"
+
+
 class ContentMissing(TransientError):
     code = "content_missing"
 

@@ -23,6 +23,7 @@ from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.services.housekeeping import keep_collections, keep_house
+from app.services.presence import seen_alive
 from app.services.reembedding import Reembedding
 from app.services.resources import WorkerResources, open_worker
 
@@ -95,6 +96,9 @@ class WorkerLifecycle(Middleware):
         _resources = await self._open_things.enter_async_context(open_worker(self.settings))
         self.reconciler.start()
         self._open_things.push_async_callback(self.reconciler.close)
+        await self._open_things.enter_async_context(
+            seen_alive(worker_name(), every_s=self.settings.BEAT_S, for_s=self.settings.LEASE_S)
+        )
         for name, chore in {
             "housekeeping": keep_house(_resources.store),
             "collections": keep_collections(_resources.store, self.settings.SWEEP_S),

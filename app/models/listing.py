@@ -99,6 +99,21 @@ async def listed(chosen: DocumentFilter, *, after: Place | None, limit: int) -> 
     return [Document._init_from_db(**row) for row in await fetch(query, *values)]
 
 
+async def media_types() -> list[str]:
+    """All that there are, in their order: from one to the next through the index, however many documents."""
+    rows = await fetch(
+        """
+        WITH RECURSIVE known AS (
+            SELECT min(media_type) AS media_type FROM documents
+            UNION ALL
+            SELECT (SELECT min(media_type) FROM documents WHERE media_type > known.media_type)
+            FROM known WHERE media_type IS NOT NULL
+        ) SELECT media_type FROM known WHERE media_type IS NOT NULL ORDER BY media_type
+        """
+    )
+    return [row["media_type"] for row in rows]
+
+
 def escaped(text: str) -> str:
     """The text for LIKE, with nothing in it that means something there."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -10,6 +10,7 @@ import structlog
 
 from app.core.database import BROKEN
 from app.errors import BatchInterrupted
+from app.models import workers
 from app.models.batch import Batch
 from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
@@ -81,4 +82,5 @@ async def clean(store: ContentStore) -> None:
     await Batch.close_abandoned(silent_s=ABANDONED_S, error=told_plainly(BatchInterrupted()))
     while await Batch.remove_old(older_than_s=WEEK_S, limit=BATCHES) == BATCHES:
         pass
+    await workers.forget_dead()
     await remove_orphans(store)

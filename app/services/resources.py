@@ -19,6 +19,7 @@ from app.services.embedders import Embedders, opened
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
+from app.services.stats_service import StatsService
 from app.storage.content_store import ContentStore
 
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
@@ -37,6 +38,7 @@ class APIResources:
     embedders: Embedders
     search: SearchService
     contents: ContentService
+    stats: StatsService
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             embedders=embedders,
             search=SearchService(embedders=embedders, reranker=reranker),
             contents=ContentService(store=store),
+            stats=StatsService(),
         )
 
 

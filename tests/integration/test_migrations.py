@@ -112,12 +112,15 @@ def fill(url: str) -> None:
 CHUNKS = ["The upper gate opens at six.", "at six.  The lower gate does not.", "Nobody knows why."]
 
 
-def test_batches_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:
+def test_batches_and_signs_of_life_can_be_taken_back_and_applied_again_with_rows(
+    project: Path, url: str
+) -> None:
     aerich(project, url, "upgrade")
     fill(url)
 
     for _ in range(2):
         aerich(project, url, "downgrade", "--version", "5", "--yes")
+        assert columns(url, "workers") == set()
         assert "patched_title" not in columns(url)
         assert columns(url, "batches") == columns(url, "batch_items") == set()
         aerich(project, url, "upgrade")

@@ -12,7 +12,8 @@ APP = Path(__file__).parents[2] / "app"
 
 # From the top down; what stands in one line may be used by the lines above it, and by its own package.
 LAYERS = [
-    {"main", "cli", "web"},
+    {"main", "cli"},
+    {"web"},
     {"client"},
     {"api"},
     {"jobs"},

@@ -407,9 +407,15 @@ class Sluice:
         language: str | Unset | None = UNSET,
         chunk_tokens: int | Unset | None = UNSET,
         overlap_tokens: int | Unset | None = UNSET,
+        embedder: str | Unset = UNSET,
     ) -> Collection:
         """Make a collection, or change its settings; what is left out stays."""
-        settings = said(language=language, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens)
+        settings = said(
+            language=language,
+            chunk_tokens=chunk_tokens,
+            overlap_tokens=overlap_tokens,
+            embedder=embedder,
+        )
         return self._connection.get(Collection, _collection(name, "PUT", json_body(settings)))
 
     def delete_collection(self, name: str) -> Collection | None:

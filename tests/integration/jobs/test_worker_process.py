@@ -205,7 +205,7 @@ def test_several_documents_are_in_hand_at_once(environment, ask, service, tmp_pa
             {"DATABASE_URL": "postgres://sluice@127.0.0.1:1/none"},
             "The database at DATABASE_URL cannot be reached",
         ),
-        ({"EMBEDDER_MODEL": "other", "EMBEDDER": "openai"}, "Set EMBEDDER and EMBEDDER_MODEL back"),
+        ({"EMBEDDER": "minilm", "MODEL_CACHE_DIR": "/proc/none"}, "MODEL_CACHE_DIR"),
         ({"BEAT_S": "soon"}, "BEAT_S"),
     ],
     ids=["database", "model", "setting"],

@@ -1,0 +1,20 @@
+"""`GET /stats`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.api.dependencies import Resources
+from app.api.problems import problems
+from app.schemas.stats import StatsResponse
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/stats", responses=problems())
+async def get_stats(resources: Resources) -> StatsResponse:
+    """Documents by status, the queue, the last hour, workers with what they hold, and sizes.
+
+    At most a second old (sizes: half a minute). However many ask, the database is asked once in that time.
+    """
+    return StatsResponse.of(await resources.stats.now())

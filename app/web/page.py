@@ -1,0 +1,144 @@
+"""How a page is made: templates, headers, and what is shown when something is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ValidationError
+from starlette.staticfiles import StaticFiles
+from tortoise.exceptions import BaseORMException
+
+from app import __version__
+from app.api.errors import RETRY_AFTER_S, invalid_request, status_of
+from app.core.database import BROKEN, database_error
+from app.errors import InvalidRequest, ServiceError
+from app.web import words
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+
+#: Scripts, styles, images and connections of our own and nothing else; no form leaves, and no frame holds us.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+#: Assets lie below a name that changes when they do, so browsers may keep them for ever; and a module finds
+#: the modules beside it by their plain names.
+ASSETS = f"/ui/static/{_digest(STATIC.iterdir())}"
+
+_templates = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals |= {"assets": ASSETS, "version": __version__}
+_templates.filters |= {
+    "size": words.size,
+    "duration": words.duration,
+    "counted": words.count,
+    "kind": words.kind,
+    "name": words.name,
+    "excerpt": words.excerpt,
+    "pretty": words.pretty,
+}
+
+
+class Assets(StaticFiles):
+    """Files that never change under their name."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=STATIC)
+
+    def file_response(self, *args: Any, **more: Any) -> Response:
+        answer = super().file_response(*args, **more)
+        answer.headers.update(SECURITY_HEADERS)
+        answer.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return answer
+
+
+def page(request: Request, template: str, *, status: int = 200, **shown: Any) -> Response:
+    """A page, from its template and what it shows."""
+    html = _templates.get_template(template).render(
+        path=request.url.path, events=request.app.state.has_events, **shown
+    )
+    return HTMLResponse(html, status_code=status, headers=SECURITY_HEADERS | {"cache-control": "no-cache"})
+
+
+def asked(model: type[BaseModel], fields: dict[str, Any]) -> Any:
+    """What a form asks for, by the API's own rules.
+
+    Raises:
+        InvalidRequest: It breaks them; the sentence says where.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        told, _ = invalid_request(RequestValidationError(error.errors(include_url=False)))
+        raise told from error
+
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages, too: the API's are JSON, which is nothing to show to a person."""
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestValidationError as error:
+                return _error_page(request, invalid_request(error)[0])
+            except ServiceError as error:
+                return _error_page(request, error)
+            except (asyncpg.PostgresError, *BROKEN, BaseORMException) as error:
+                told = database_error(error)
+                if told is None:
+                    raise
+                return _error_page(request, told)
+
+        return handled
+
+
+def _error_page(request: Request, error: ServiceError) -> Response:
+    status = status_of(type(error))
+    answer = page(request, "error.html", status=status, error=error, title=_title(error, status))
+    if error.retryable:
+        answer.headers["retry-after"] = RETRY_AFTER_S
+    return answer
+
+
+def _title(error: ServiceError, status: int) -> str:
+    if isinstance(error, InvalidRequest):
+        return "That cannot be shown"
+    return "Not found" if status == 404 else "Just now this does not work"

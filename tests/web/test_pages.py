@@ -1,0 +1,255 @@
+"""The pages in a real Chromium, over the real API and a real worker: what people do, from drop to hit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from app.core.config import Settings
+from tests.processes import APIProcess, WorkerProcess, api_process, eventually, worker_process
+from tests.web.support import Visitor, started_browser
+
+pytestmark = pytest.mark.timeout(120)
+
+WORDS = "The upper gate opens at six. "
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("web")
+
+
+@pytest.fixture(scope="module")
+def api(settings: Settings, migrated: None, folder: Path) -> Iterator[APIProcess]:
+    with api_process({"STORAGE_URL": f"file://{folder / 'content'}"}, folder / "api.log") as api:
+        yield api
+
+
+class Workers:
+    """At most one worker at a time, with settings that can be changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now: WorkerProcess | None = None
+        self._folder = folder
+        self._open = ExitStack()
+
+    def start(self, **environment: str) -> WorkerProcess:
+        self.stop()
+        environment |= {"STORAGE_URL": f"file://{self._folder / 'content'}", "BEAT_S": "0.5", "LEASE_S": "5"}
+        log = self._folder / "worker.log"
+        return self._open.enter_context(
+            worker_process(environment, log, "--processes", "1", "--threads", "4")
+        )
+
+    def stop(self) -> None:
+        self._open.close()
+        self.now = None
+
+
+@pytest.fixture(scope="module")
+def workers(folder: Path) -> Iterator[Workers]:
+    workers = Workers(folder)
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture
+def visitor(browser: Browser, api: APIProcess) -> Iterator[Visitor]:
+    visitor = Visitor(browser, api.url)
+    yield visitor
+    visitor.context.close()
+    assert visitor.complaints == []
+    assert visitor.foreign == []
+
+
+def test_a_file_is_followed_from_its_upload_to_the_hit_in_its_text_and_a_failed_one_to_its_retry(
+    visitor: Visitor, workers: Workers, tmp_path: Path
+) -> None:
+    page = visitor.page
+    # A limit that is raised later: this worker refuses a text that the next one takes.
+    workers.start(MAX_TEXT_CHARS="200")
+    long = tmp_path / "long.txt"
+    long.write_text(WORDS * 40)
+    short = tmp_path / "short.md"
+    short.write_text("# Winter\n\nThe lower gate is closed from November on.\n")
+    page.goto("/")
+    page.get_by_label("Collection").fill("lock")
+    page.get_by_role("button", name="Add metadata").click()
+    page.get_by_label("Metadata: name").fill("season")
+    page.get_by_label("Metadata: value").fill("winter")
+
+    page.locator("#files").set_input_files([long, short])
+
+    done = page.locator(".item", has_text="short.md")
+    expect(done.locator(".item-state")).to_have_text("completed")
+    expect(done.get_by_role("progressbar")).to_have_attribute("value", re.compile("^(1|100)$"))
+    failed = page.locator(".item", has_text="long.txt")
+    expect(failed).to_contain_text("more than 200 characters")
+    expect(failed).to_contain_text("raise MAX_TEXT_CHARS")
+    expect(page.locator("#tally")).to_have_text("1 of 2 documents completed, 1 failed")
+
+    workers.start()
+    failed.get_by_role("button", name="Retry").click()
+    expect(failed.locator(".item-state")).to_have_text("completed", timeout=15_000)
+
+    page.goto("/ui/search")
+    page.get_by_role("searchbox").fill('"lower gate"')
+    page.get_by_text("words", exact=True).click()
+    page.get_by_text("Filters").click()
+    page.get_by_label("Metadata: name").fill("season")
+    page.get_by_label("is", exact=True).fill("winter")
+    page.get_by_role("button", name="Search").click()
+    hit = page.locator(".hits li")
+    expect(hit).to_have_count(1)
+    expect(hit.locator("mark").first).to_have_text("lower")
+    hit.get_by_role("link").click()
+    expect(page.locator(".chunk:target")).to_contain_text("The lower gate is closed")
+    expect(page.locator("#attempts .legend")).to_contain_text("Parsing")
+    expect(page.locator("#metadata")).to_contain_text("winter")
+
+
+def test_the_list_changes_by_itself_and_many_are_cancelled_retried_and_deleted_after_a_question(
+    visitor: Visitor, workers: Workers, api: APIProcess
+) -> None:
+    page = visitor.page
+    workers.stop()
+    page.goto("/ui/documents?collection=many")
+    expect(page.get_by_role("heading", name="No document is like that")).to_be_visible()
+
+    for number in range(3):
+        answer = httpx.post(
+            f"{api.url}/ingest",
+            json={"text": WORDS * (number + 1), "title": f"No. {number}", "collection": "many"},
+        )
+        assert answer.status_code == 201
+    rows = page.locator("#rows > tr")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("Waits for a worker")
+
+    page.get_by_label("Select all on this page").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#selected")).to_have_text("3 selected")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(rows.locator(".status.failed")).to_have_count(3)
+    expect(rows.first).to_contain_text("If it is wanted after all")
+
+    workers.start()
+    page.get_by_label("Select all on this page").check()
+    page.get_by_role("button", name="Retry", exact=True).click()
+    expect(rows.locator(".status.completed")).to_have_count(3, timeout=15_000)
+
+    page.get_by_label("Select No. 0").check()
+    page.get_by_label("Select No. 2").check()
+    page.locator("#selection").get_by_role("button", name="Delete").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("Delete 2 documents?")
+    expect(question.get_by_role("listitem")).to_have_text(["No. 2", "No. 0"])
+    page.keyboard.press("Escape")
+    expect(rows).to_have_count(3)
+    page.locator("#selection").get_by_role("button", name="Delete").click()
+    question.get_by_role("button", name="Delete 2 documents").click()
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("No. 1")
+
+
+PAGES = {
+    "upload": "/",
+    "documents": "/ui/documents",
+    "document": "/ui/documents/{document_id}",
+    "search": "/ui/search?q=gate&key=season",
+    "overview": "/ui/overview",
+    "nothing found": "/ui/documents?q=zzz",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_keeps_anybody_out(browser: Browser, api: APIProcess, scheme: str) -> None:
+    posted = httpx.post(
+        f"{api.url}/ingest", json={"text": WORDS, "title": "Gates", "metadata": {"season": 1}}
+    )
+    document = httpx.get(f"{api.url}{posted.headers['location']}", params={"wait": 10}, timeout=20).json()
+    visitor = Visitor(browser, api.url, color_scheme=scheme, viewport={"width": 390, "height": 844})
+    found = {}
+    for name, path in PAGES.items():
+        answer = visitor.page.goto(path.format(**document))
+        assert answer is not None
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        found[name] = visitor.violations()
+        wide = visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert not wide, f"{name} is wider than the screen"
+    visitor.context.close()
+
+    assert found == {name: [] for name in PAGES}
+    assert visitor.complaints == visitor.foreign == []
+
+
+def test_the_pages_say_that_the_api_is_away_and_go_on_when_it_is_back(
+    browser: Browser, api: APIProcess, folder: Path
+) -> None:
+    visitor = Visitor(browser, api.url)
+    page = visitor.page
+    page.goto("/ui/documents?collection=later")
+    api.stop()
+    expect(page.locator("#connection")).to_contain_text("does not answer", timeout=15_000)
+
+    again = APIProcess({"STORAGE_URL": f"file://{folder / 'content'}"}, folder / "again.log", port=api.port)
+    api.process = again.started().process  # Stopped with the fixture.
+    expect(page.locator("#connection")).to_be_hidden(timeout=15_000)
+    httpx.post(f"{api.url}/ingest", json={"text": WORDS * 9, "title": "Later", "collection": "later"})
+    expect(page.locator("#rows > tr")).to_contain_text("Later")
+
+    # What it complains about is what happened: nobody answered.
+    assert all("Failed to load resource" in said or "ERR_" in said for said in visitor.complaints)
+    assert visitor.foreign == []
+    visitor.context.close()
+
+
+def test_what_cannot_be_shown_is_a_page_that_says_why(api: APIProcess) -> None:
+    unknown = httpx.get(f"{api.url}/ui/documents/{'0' * 8}-0000-0000-0000-{'0' * 12}")
+    refused = httpx.get(f"{api.url}/ui/documents", params={"status": "DONE"})
+    malformed = httpx.get(f"{api.url}/ui/search", params={"q": "gate", "filter": "{"})
+
+    assert [each.status_code for each in (unknown, refused, malformed)] == [404, 422, 422]
+    assert "a deleted document is gone for good" in unknown.text
+    assert "/status/0" in refused.text
+    assert "The filter is not JSON" in malformed.text
+
+
+def test_stats_count_what_there_is_and_name_an_idle_worker(api: APIProcess, workers: Workers) -> None:
+    worker = workers.now or workers.start()
+    names = {f":{pid}" for pid in worker.children()}
+
+    def seen() -> bool:
+        alive = httpx.get(f"{api.url}/stats").json()["workers"]
+        return any(each["name"].endswith(tuple(names)) and each["held"] == [] for each in alive)
+
+    eventually(seen)
+    stats = httpx.get(f"{api.url}/stats").json()
+    assert stats["documents"]["COMPLETED"] > 0
+    assert len(stats["throughput"]) == 60
+    assert sum(minute["completed"] for minute in stats["throughput"]) > 0
+    assert sum(minute["failed"] for minute in stats["throughput"]) > 0
+    assert stats["storage"]["database_bytes"] > stats["storage"]["content_bytes"] > 0
+
+    workers.stop()  # It says so when it goes; nobody has to wait for its last word to run out.
+    eventually(lambda: not seen(), within_s=3)
+
+
+def test_assets_can_be_kept_for_ever(api: APIProcess) -> None:
+    html = httpx.get(f"{api.url}/").text
+    for path in set(re.findall(r'"(/ui/static/[^"]+)"', html)):
+        answer = httpx.get(f"{api.url}{path}")
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
