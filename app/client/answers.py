@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
@@ -190,7 +189,7 @@ class Batch(Answer):
 class EmbeddingModel(Answer):
     """What makes a collection's vectors."""
 
-    embedder: str
+    embedder: Literal["minilm", "openai", "hash"]
     model: str
     dimensions: int
 
@@ -364,7 +363,7 @@ class Held(Answer):
     title: str | None
     stage: str | None
     progress: Progress | None
-    since: datetime | None
+    since: datetime
 
 
 class Worker(Answer):
@@ -374,14 +373,22 @@ class Worker(Answer):
     held: list[Held]
 
 
+class Storage(Answer):
+    """What takes space."""
+
+    database_bytes: int
+    content_bytes: int
+    chunks: int
+
+
 class Stats(Answer):
     """The service in numbers."""
 
-    documents: Mapping[str, int]
+    documents: dict[Status, int]
     queue: Queue
     throughput: list[Minute]
     workers: list[Worker]
-    storage: Mapping[str, int | None]
+    storage: Storage
 
 
 # --- Live events --------------------------------------------------------------------------------------------

@@ -82,6 +82,12 @@ ANSWERS: dict[str, type[answers.Answer]] = {
     "RetryResponse": answers.Retried,
     "SearchHit": answers.Hit,
     "SearchResponse": answers.Hits,
+    "HeldDocument": answers.Held,
+    "MinuteStats": answers.Minute,
+    "QueueStats": answers.Queue,
+    "StatsResponse": answers.Stats,
+    "StorageStats": answers.Storage,
+    "WorkerStats": answers.Worker,
 }
 
 #: Read line by line, so never as one value.
