@@ -434,11 +434,12 @@ async def test_every_reference_of_the_openapi_document_leads_somewhere(client: h
     assert {"Problem", "IngestRequest"} <= document["components"]["schemas"].keys()
 
 
-async def test_the_pages_of_the_documentation_load_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
-    page = await client.get("/", follow_redirects=True)
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_the_pages_load_nothing_from_elsewhere(client: httpx.AsyncClient, path: str) -> None:
+    page = await client.get(path)
 
     assert page.status_code == 200
-    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assets = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
     assert len(assets) >= 3
     for asset in assets:
         assert asset.startswith("/")
