@@ -213,8 +213,6 @@ def test_several_documents_are_in_hand_at_once(environment, ask, service, tmp_pa
 def test_a_worker_that_cannot_boot_ends_with_the_reason(
     environment, ask, tmp_path, broken: dict[str, str], reason: str
 ) -> None:
-    with worker_process(environment, tmp_path / "first", *ONE_PROCESS):
-        pass
     worker = WorkerProcess({**environment, **broken}, tmp_path / "log", *ONE_PROCESS)
     try:
         assert worker.process.wait(40) != 0
