@@ -39,7 +39,7 @@ def only(embedder: Embedder) -> Embedders:
     async def none(_: object) -> Embedder:
         raise StartupError("There is no other.")
 
-    return Embedders(Model(1, embedder), open_named=none, open_again=none)
+    return Embedders(Model(1, embedder), name="hash", open_named=none, open_again=none)
 
 
 async def vectors_of(document_id: UUID) -> NDArray[np.float32]:

@@ -16,23 +16,7 @@ from app.models.sql import fetch, transaction
 #: What a chunk has of words, until its collection has been counted once.
 NOMINAL_LENGTH = 100
 
-#: Weights are made anew when the average that they were made by is off by more than this.
-DRIFT = 0.1
-
-#: Chunks that are weighed anew in one statement.
-WEIGHED_AT_ONCE = 5_000
-
-#: A count reads so many chunks at the most; of a larger collection, a sample of so many.
-COUNTED_AT_ONCE = 100_000
-
-#: Words that are in fewer than one in so many chunks are not kept: a search counts them itself, as fast.
-RARE = 20_000
-
-#: Changes that are folded in one statement.
-FOLDED_AT_ONCE = 10_000
-
 # Any numbers will do, so long as nobody else in the database uses them.
-UPKEEP_LOCK = 0x51_1C_E1
 SETTINGS_LOCK = 0x51_1C_E3  # With the id of a collection, whose language and spaces then stay as they are.
 CLEANING_LOCK = 0x51_1C_E4  # Likewise.
 
@@ -144,7 +128,12 @@ class Collection(Model):
             if collection.deleting_at is not None:
                 raise CollectionDeleting(name)
             language = changes.get("language", collection.language)
-            has_chunks = not made and bool((await cls.contents([name]))[name].chunks)
+            (found,) = await fetch(
+                "SELECT EXISTS (SELECT FROM documents WHERE collection = $1 AND chunk_count > 0) AS chunks",
+                name,
+                db=db,
+            )
+            has_chunks = found["chunks"]
             if language != collection.language and has_chunks:
                 raise CollectionBusy(name)
             await fetch(
@@ -249,119 +238,3 @@ class Collection(Model):
             "INSERT INTO chunk_changes (collection_id, chunks) VALUES ($1, $2)",
             [(collection_id, number) for number in chunks if number],
         )
-
-    @classmethod
-    async def keep_counts(cls) -> None:
-        """Count anew the words of those that have changed by a tenth. One process at a time, or none.
-
-        A search needs to know how rare a word is, and how long chunks are, only roughly; so nobody who stores
-        or deletes has to wait for anybody else to write it down.
-        """
-        async with transaction() as db:
-            locked = await fetch("SELECT pg_try_advisory_xact_lock($1) AS mine", UPKEEP_LOCK, db=db)
-            if not locked[0]["mine"]:
-                return
-            await _fold(db)
-        for row in await fetch(
-            """
-            SELECT * FROM collections
-            WHERE changed_chunks > 0 AND deleting_at IS NULL
-                AND (changed_chunks * 10 > chunks OR counted_at < now() - interval '10 minutes')
-            ORDER BY counted_at NULLS FIRST LIMIT 10
-            """
-        ):
-            if counted := await cls._init_from_db(**row)._count():
-                await counted._weigh()
-
-    async def _count(self) -> Self | None:
-        """How many chunks each word is in: with their number, its weight in a search.
-
-        Returns:
-            The row as it is now; None when another process is at it.
-        """
-        share = min(1.0, COUNTED_AT_ONCE / max(self.chunks, 1))
-        sampled = "" if share == 1 else f"TABLESAMPLE SYSTEM ({share * 100:.4f})"
-        mine = f"words @@ '''={self.id}'''::tsquery"
-        async with transaction() as db:
-            locked = await fetch("SELECT pg_try_advisory_xact_lock($1) AS mine", UPKEEP_LOCK, db=db)
-            if not locked[0]["mine"]:
-                return None
-            await fetch("DELETE FROM word_counts WHERE collection_id = $1", self.id, db=db)
-            await fetch(
-                """
-                INSERT INTO word_counts (collection_id, word, chunks)
-                SELECT $1::int, word, ceil(ndoc / $3::float8) FROM ts_stat($2)
-                WHERE word <> '=' || $1::int AND ndoc > $4::int
-                """,
-                self.id,
-                f"SELECT words FROM chunk_words {sampled} WHERE {mine}",
-                share,
-                int(self.chunks * share / RARE),
-                db=db,
-            )
-            rows = await fetch(
-                f"""
-                UPDATE collections SET changed_chunks = changed_chunks - $2, counted_at = now(),
-                    counted_chunks = found.chunks, counted_words = found.words
-                FROM (
-                    SELECT count(*) AS chunks, COALESCE(sum(length), 0) AS words
-                    FROM chunk_words {sampled} WHERE {mine}
-                ) AS found
-                WHERE id = $1 RETURNING collections.*
-                """,
-                self.id,
-                self.changed_chunks,
-                db=db,
-            )
-        return self._init_from_db(**rows[0]) if rows else None
-
-    async def _weigh(self) -> None:
-        """Weigh all words by the average length as it is now, if that is not what their weights say."""
-        if not self.counted_words:
-            return
-        average = self.counted_words / self.counted_chunks
-        if abs(average - self.weighed_length) <= DRIFT * self.weighed_length:
-            return
-        # From here on, what is stored is weighed by the new one; what a process stores just now by the old
-        # one is found by the count after this.
-        await fetch("UPDATE collections SET weighed_length = $2 WHERE id = $1", self.id, average)
-        last = 0
-        while True:
-            rows = await fetch(
-                f"""
-                WITH batch AS (
-                    SELECT chunk_id FROM chunk_words
-                    WHERE words @@ '''={self.id}'''::tsquery AND chunk_id > $1
-                    ORDER BY chunk_id LIMIT {WEIGHED_AT_ONCE}
-                ), weighed AS (
-                    UPDATE chunk_words AS w SET weights = word_weights(words, length, $2)
-                    FROM batch WHERE w.chunk_id = batch.chunk_id
-                )
-                SELECT max(chunk_id) AS last FROM batch
-                """,
-                last,
-                average,
-            )
-            if rows[0]["last"] is None:
-                return
-            last = rows[0]["last"]
-
-
-async def _fold(db: Any) -> None:
-    """Bring what `chunk_changes` holds into the collections' rows."""
-    await fetch(
-        """
-        WITH folded AS (
-            DELETE FROM chunk_changes WHERE id IN (SELECT id FROM chunk_changes ORDER BY id LIMIT $1)
-            RETURNING collection_id, chunks
-        ), sums AS (
-            SELECT collection_id, sum(chunks) AS chunks, sum(abs(chunks)) AS changed
-            FROM folded GROUP BY collection_id
-        )
-        UPDATE collections AS n SET chunks = n.chunks + sums.chunks,
-            changed_chunks = n.changed_chunks + sums.changed
-        FROM sums WHERE n.id = sums.collection_id
-        """,
-        FOLDED_AT_ONCE,
-        db=db,
-    )

@@ -27,7 +27,7 @@ class EmbeddedText(Model):
         "models.Document", related_name="embedded_texts", on_delete=fields.CASCADE, db_index=False
     )
     document_id: UUID
-    key = fields.BinaryField()  # `key_of`: SHA-256 of model and text.
+    key = fields.BinaryField()  # `key_of`: SHA-256 of space and text.
     embedding = HalfVectorField()
     created_at = fields.DatetimeField()
 
@@ -77,6 +77,6 @@ class EmbeddedText(Model):
         return len(rows)
 
 
-def key_of(model: str, text: str) -> bytes:
+def key_of(space_id: int, text: str) -> bytes:
     """Names a text's vector, whoever asks for it."""
-    return hashlib.sha256(f"{model}\0{text}".encode()).digest()
+    return hashlib.sha256(f"{space_id}\0{text}".encode()).digest()

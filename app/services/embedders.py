@@ -28,7 +28,8 @@ class Embedders:
     """What can be opened here. `opened` makes one.
 
     Args of the constructor:
-        default: Of collections that nobody chose an embedder for.
+        default: Of collections that nobody chose an embedder for,
+        name: and what the settings call it.
         open_named: Makes the embedder of a name, as the settings have it.
         open_again: Makes the embedder of a space, whatever the settings are now.
     """
@@ -37,10 +38,12 @@ class Embedders:
         self,
         default: Model,
         *,
+        name: EmbedderName,
         open_named: Callable[[EmbedderName], Awaitable[Embedder]],
         open_again: Callable[[VectorSpace], Awaitable[Embedder]],
     ) -> None:
         self.default = default
+        self._name = name
         self._open_named = open_named
         self._open_again = open_again
         self._models: dict[int, Model] = {default.space_id: default}
@@ -78,6 +81,8 @@ class Embedders:
         Raises:
             ModelUnavailable: It cannot be opened here.
         """
+        if name == self._name:
+            return await VectorSpace.get(id=self.default.space_id)
         try:
             embedder = await self._open_named(name)
         except StartupError as error:
@@ -113,7 +118,9 @@ async def opened(settings: Settings) -> AsyncIterator[Embedders]:
     except BaseException:
         await embedder.close()
         raise
-    embedders = Embedders(Model(space.id, embedder), open_named=open_named, open_again=open_again)
+    embedders = Embedders(
+        Model(space.id, embedder), name=settings.EMBEDDER, open_named=open_named, open_again=open_again
+    )
     try:
         yield embedders
     finally:

@@ -15,6 +15,7 @@ from app.models.batch import Batch
 from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
+from app.models.word_counts import keep_counts
 from app.services.batch_service import told_plainly
 from app.services.orphans import adopt, remove_orphans
 from app.storage.content_store import ContentStore
@@ -48,7 +49,7 @@ async def keep_collections(store: ContentStore, every_s: float) -> None:
     """Remove those that are being deleted, and count the words of the others, until cancelled."""
     while True:
         await _try(remove_deleted(store))
-        await _try(Collection.keep_counts())
+        await _try(keep_counts())
         await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
 
 

@@ -128,7 +128,7 @@ class IngestionService:
     ) -> dict[str, NDArray[np.float16]]:
         if document.attempt == 1:
             return {}
-        keys = {key_of(model.embedder.model, text): text for text in texts}
+        keys = {key_of(model.space_id, text): text for text in texts}
         kept = await EmbeddedText.known(document.id, list(keys))
         known = {keys[key]: vector for key, vector in kept.items()}
         if document.indexed_version is not None:
@@ -141,7 +141,7 @@ class IngestionService:
         """For the next attempt, should this one fail. A database that is away costs no more than that."""
         try:
             await EmbeddedText.keep(
-                document.id, {key_of(model.embedder.model, text): vectors[text] for text in texts}
+                document.id, {key_of(model.space_id, text): vectors[text] for text in texts}
             )
         except BROKEN as error:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)

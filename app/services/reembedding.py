@@ -96,9 +96,7 @@ class Reembedding:
             if await reembedding.swap(collection):
                 log.info("collection_reembedded", collection_id=collection.id, model=embedder.model)
         except asyncpg.LockNotAvailableError:
-            log.debug(
-                "reembedding_waits", collection_id=collection.id
-            )  # For a document that is being stored.
+            log.debug("reembedding_waits_for_who_stores", collection_id=collection.id)
 
     async def _embed_documents(
         self, collection: Collection, document_ids: Sequence[UUID], embedder: Embedder

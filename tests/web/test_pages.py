@@ -49,9 +49,10 @@ class Workers:
         self.stop()
         environment |= {"STORAGE_URL": f"file://{self._folder / 'content'}", "BEAT_S": "0.5", "LEASE_S": "5"}
         log = self._folder / "worker.log"
-        return self._open.enter_context(
+        self.now = self._open.enter_context(
             worker_process(environment, log, "--processes", "1", "--threads", "4")
         )
+        return self.now
 
     def stop(self) -> None:
         self._open.close()
@@ -175,7 +176,8 @@ PAGES = {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_keeps_anybody_out(browser: Browser, api: APIProcess, scheme: str) -> None:
+def test_no_page_keeps_anybody_out(browser: Browser, api: APIProcess, workers: Workers, scheme: str) -> None:
+    assert workers.now or workers.start()
     posted = httpx.post(
         f"{api.url}/ingest", json={"text": WORDS, "title": "Gates", "metadata": {"season": 1}}
     )
@@ -228,8 +230,12 @@ def test_what_cannot_be_shown_is_a_page_that_says_why(api: APIProcess) -> None:
 
 
 def test_stats_count_what_there_is_and_name_an_idle_worker(api: APIProcess, workers: Workers) -> None:
-    worker = workers.now or workers.start()
+    # A worker that refuses one of two documents.
+    worker = workers.start(MAX_TEXT_CHARS="200")
     names = {f":{pid}" for pid in worker.children()}
+    for text in (f"{WORDS} Stats.", WORDS * 40):
+        posted = httpx.post(f"{api.url}/ingest", json={"text": text, "collection": "stats"})
+        httpx.get(f"{api.url}{posted.headers['location']}", params={"wait": 20}, timeout=30)
 
     def seen() -> bool:
         alive = httpx.get(f"{api.url}/stats").json()["workers"]

@@ -12,6 +12,7 @@ import pytest
 from app.models.collection import Collection
 from app.models.document import Document
 from app.models.sql import fetch, transaction
+from app.models.word_counts import keep_counts
 from app.search.filters import SQL, Condition
 from tests.integration.search.support import indexed
 
@@ -48,10 +49,10 @@ async def test_scores_are_those_of_bm25(client: httpx.AsyncClient) -> None:
     """By the formula of Lucene's BM25 with k1 = 1.5 and b = 0.75, over lexemes."""
     for text in ("gate gate lock", "gate swan horn keeper river", "lock"):
         await indexed(text)
-    await Collection.keep_counts()  # From now on the average length is known,
+    await keep_counts()  # From now on the average length is known,
     for text in ("gate gate lock river", "swan gate"):
         await indexed(text)  # and these are weighed by it.
-    await Collection.keep_counts()
+    await keep_counts()
 
     hits = await search(client, "gate river", mode="keyword")
 
@@ -98,7 +99,7 @@ async def test_each_collection_has_its_words_counted_for_itself(client: httpx.As
         await indexed(f"gate {number}", collection="gates")
     for text in ("a gate and a swan", "a swan", "a swan again", "swans"):
         await indexed(text, collection="birds")
-    await Collection.keep_counts()
+    await keep_counts()
 
     rows = await fetch(
         "SELECT n.name, w.chunks FROM word_counts AS w JOIN collections AS n ON n.id = w.collection_id"
@@ -112,10 +113,10 @@ async def test_each_collection_has_its_words_counted_for_itself(client: httpx.As
 async def test_counts_follow_what_is_deleted_and_updated(client: httpx.AsyncClient) -> None:
     doomed = await indexed("a gate", external_id="a")
     await indexed("a swan", external_id="b")
-    await Collection.keep_counts()
+    await keep_counts()
     await indexed("a heron", external_id="b")
     await client.delete(f"/documents/{doomed}")
-    await Collection.keep_counts()
+    await keep_counts()
 
     counts = await fetch("SELECT word, chunks FROM word_counts ORDER BY word")
     assert [tuple(row.values()) for row in counts] == [("heron", 1)]
@@ -125,7 +126,7 @@ async def test_counts_follow_what_is_deleted_and_updated(client: httpx.AsyncClie
 
 async def test_words_that_were_not_counted_yet_are_found_all_the_same(client: httpx.AsyncClient) -> None:
     await indexed(GATES)
-    await Collection.keep_counts()
+    await keep_counts()
     await indexed(SWANS)
 
     assert texts(await search(client, "cygnets", mode="keyword")) == [SWANS]

@@ -80,7 +80,7 @@ def embedders(narrow: VectorSpace, embedder: NarrowEmbedder) -> Embedders:
     async def named(_: str) -> Embedder:
         raise NotImplementedError
 
-    return Embedders(Model(1, HashEmbedder()), open_named=named, open_again=again)
+    return Embedders(Model(1, HashEmbedder()), name="hash", open_named=named, open_again=again)
 
 
 @pytest.fixture
