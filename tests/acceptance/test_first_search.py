@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_read_fails_with_its_code_and_a_hint(
 
 def test_a_large_upload_costs_the_api_little_memory() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.upload_memory", "--megabytes", "200"],
+        [sys.executable, "-m", "bench.upload_memory", "--megabytes", "100"],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,

@@ -19,7 +19,7 @@ HOLDS = ("worker-killed", "worker-stopped", "commit-reply-lost")
 
 # Seconds of leeway: these tests ask whether the promise holds, and a busy machine is not what breaks it. How
 # fast it is made good, `./sluice chaos` says.
-SCALE = Scale(documents=60, lease_s=3, beat_s=1, sweep_s=0.5, over_s=5, fsync=False, workers=1, leeway_s=30)
+SCALE = Scale(documents=40, lease_s=3, beat_s=1, sweep_s=0.5, over_s=5, fsync=False, workers=1, leeway_s=30)
 
 
 @pytest.fixture(scope="module")
