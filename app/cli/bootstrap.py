@@ -332,6 +332,18 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in {"PYTHONHOME", "PYTHONPATH"}}
 
 
+def compiling_environment(folder: Path) -> dict[str, str]:
+    """Ours, in which modules are compiled once and not by each of the processes that a command starts.
+
+    Many images set PYTHONDONTWRITEBYTECODE, to have nothing written beside the sources: it goes into `folder`,
+    and a process starts in half the time.
+    """
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(folder / "bytecode"))
+    return environment
+
+
 def parse_pip_settings(listed: str) -> dict[str, str]:
     """Read `pip config list`; an environment variable counts more than `[install]`, that more than others."""
     ranks = {":env:": 2, "install": 1}
@@ -367,7 +379,8 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(128 + signal.SIGINT) from None
     os.chdir(ROOT)  # Settings, migrations and samples are found from here, wherever it was called.
     python = str(environment.python)
-    os.execv(python, [python, "-m", "app.cli", *arguments])  # noqa: S606  # Replaces us; no shell is wanted.
+    command = [python, "-m", "app.cli", *arguments]
+    os.execve(python, command, compiling_environment(environment.folder))  # noqa: S606  # Replaces us.
 
 
 if __name__ == "__main__":

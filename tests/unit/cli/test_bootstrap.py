@@ -10,6 +10,7 @@ import errno
 import fcntl
 import importlib.util
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -19,7 +20,15 @@ from types import ModuleType
 
 import pytest
 
-from app.cli.bootstrap import DEVELOPMENT, RUNTIME, Environment, Screen, SetupError, parse_pip_settings
+from app.cli.bootstrap import (
+    DEVELOPMENT,
+    RUNTIME,
+    Environment,
+    Screen,
+    SetupError,
+    compiling_environment,
+    parse_pip_settings,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -346,3 +355,22 @@ def test_direct_requirements_agree_with_the_constraints() -> None:
 
 def test_the_wrapper_is_executable() -> None:
     assert os.access(ROOT / "sluice", os.X_OK)
+
+
+def test_modules_are_compiled_once_also_where_nothing_may_be_written_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    assert compiling_environment(tmp_path) == dict(os.environ)
+
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "module.py").write_text("")
+    environment = compiling_environment(tmp_path / ".venv")
+    subprocess.run([sys.executable, "-c", "import module"], cwd=tmp_path, env=environment, check=True)
+
+    assert [path.name.split(".")[0] for path in (tmp_path / ".venv").rglob("*.pyc")].count("module") == 1
+    assert not (tmp_path / "__pycache__").exists()
+
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "elsewhere")
+    assert compiling_environment(tmp_path)["PYTHONPYCACHEPREFIX"] == "elsewhere"
