@@ -335,8 +335,8 @@ def clean_environment() -> dict[str, str]:
 def compiling_environment(folder: Path) -> dict[str, str]:
     """Ours, in which modules are compiled once and not by each of the processes that a command starts.
 
-    Many images set PYTHONDONTWRITEBYTECODE, to have nothing written beside the sources: it goes into `folder`,
-    and a process starts in half the time.
+    Many images set PYTHONDONTWRITEBYTECODE, to have nothing written beside the sources: it goes into
+    `folder`, and a process starts in half the time.
     """
     environment = dict(os.environ)
     if environment.pop("PYTHONDONTWRITEBYTECODE", None):
