@@ -15,7 +15,7 @@ from tests.chaos.runner import run_fault, run_golden
 from tests.chaos.workload import workload
 
 FENCE_OFF, RECONCILER_OFF = "control-fence-off", "control-reconciler-off"
-HOLDS = ("worker-killed", "worker-stopped", "commit-reply-lost")
+HOLDS = ("worker-killed", "commit-reply-lost")
 
 # Seconds of leeway: these tests ask whether the promise holds, and a busy machine is not what breaks it. How
 # fast it is made good, `./sluice chaos` says.
