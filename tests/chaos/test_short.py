@@ -42,14 +42,22 @@ def test_the_promise_holds_whatever_breaks(name: str, outcomes: Mapping[str, Out
 
 
 @pytest.mark.parametrize(
-    ("name", "violation"),
+    ("name", "violations"),
     [
-        (FENCE_OFF, "a final move by a worker that did not hold the document"),
-        (RECONCILER_OFF, "accepted without a final state"),
+        # Which of them a zombie leaves depends on who wrote last: it, or the worker that had taken over.
+        (
+            FENCE_OFF,
+            {
+                "a final move by a worker that did not hold the document",
+                "other chunks than in the golden run",
+                "chunks of another version than the indexed one",
+            },
+        ),
+        (RECONCILER_OFF, {"accepted without a final state"}),
     ],
 )
 def test_a_mechanism_that_is_switched_off_is_missed(
-    name: str, violation: str, outcomes: Mapping[str, Outcome]
+    name: str, violations: set[str], outcomes: Mapping[str, Outcome]
 ) -> None:
-    found = [violation.what for violation in outcomes[name].violations]
-    assert violation in found, table([outcomes[name]])
+    found = {violation.what for violation in outcomes[name].violations}
+    assert found & violations, table([outcomes[name]])
