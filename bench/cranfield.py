@@ -14,7 +14,8 @@ from bench.support import corpora
 class Cranfield(NamedTuple):
     """1,400 abstracts (a few of them empty), 225 queries, and which answers which."""
 
-    texts: dict[str, str]  # By document number.
+    texts: dict[str, str]  # By document number; each begins with its title.
+    titles: dict[str, str]
     queries: dict[str, str]  # By the judgments' number.
     relevant: dict[str, set[str]]
 
@@ -23,20 +24,21 @@ def cranfield() -> Cranfield:
     """All of it."""
     folder = corpora("cranfield")
     documents = re.findall(
-        r"<docno>\s*(\d+)\s*</docno>.*?<text>(.*?)</text>",
+        r"<docno>\s*(\d+)\s*</docno>.*?<title>(.*?)</title>.*?<text>(.*?)</text>",
         (folder / "cran.all.1400.xml").read_text(),
         re.DOTALL,
     )
-    titles = re.findall(r"<title>(.*?)</title>", (folder / "cran.qry.xml").read_text(), re.DOTALL)
+    queries = re.findall(r"<title>(.*?)</title>", (folder / "cran.qry.xml").read_text(), re.DOTALL)
     relevant: dict[str, set[str]] = defaultdict(set)
     for line in (folder / "cranqrel.trec.txt").read_text().splitlines():
         query, _, document, grade = line.split()
         if int(grade) > 0:
             relevant[query].add(document)
     return Cranfield(
-        {number: " ".join(text.split()) for number, text in documents if text.strip()},
+        {number: " ".join(text.split()) for number, _, text in documents if text.strip()},
+        {number: " ".join(title.split()) for number, title, text in documents if text.strip()},
         # The judgments count the queries in their order; the numbers in the file are others.
-        {str(number): " ".join(title.split()) for number, title in enumerate(titles, start=1)},
+        {str(number): " ".join(title.split()) for number, title in enumerate(queries, start=1)},
         dict(relevant),
     )
 

@@ -30,7 +30,9 @@ async def ingest(client: httpx.AsyncClient, data: Cranfield) -> None:
     """All documents, each under its number, until they are final."""
     locations = []
     for number, text in data.texts.items():
-        answer = await client.post("/ingest", json={"text": text, "external_id": number})
+        answer = await client.post(
+            "/ingest", json={"text": text, "title": data.titles[number], "external_id": number}
+        )
         answer.raise_for_status()
         locations.append(answer.headers["location"])
     for location in locations:
@@ -58,12 +60,12 @@ async def ask(
 
 
 async def ts_rank(database_url: str, data: Cranfield, rank: str) -> dict[str, list[str]]:
-    """What PostgreSQL ranks by itself: the same texts, any of the words."""
+    """What PostgreSQL ranks by itself: the same titles and texts, any of the words."""
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute("CREATE TEMP TABLE texts (number TEXT, words TSVECTOR)")
         await connection.executemany(
-            "INSERT INTO texts VALUES ($1, to_tsvector('english', $2))", list(data.texts.items())
+            "INSERT INTO texts VALUES ($1, to_tsvector('english', $2))", read(data).items()
         )
         return {
             query: [
@@ -83,12 +85,17 @@ async def ts_rank(database_url: str, data: Cranfield, rank: str) -> dict[str, li
         await connection.close()
 
 
+def read(data: Cranfield) -> dict[str, str]:
+    """What the peers read: as Sluice does, the title beside the text."""
+    return {number: f"{data.titles[number]} {text}" for number, text in data.texts.items()}
+
+
 def bm25s(data: Cranfield) -> dict[str, list[str]]:
     """What the library ranks."""
     numbers = list(data.texts)
     found = ask_peer(
         "bm25s",
-        {"texts": list(data.texts.values()), "queries": list(data.queries.values()), "depth": DEPTH},
+        {"texts": list(read(data).values()), "queries": list(data.queries.values()), "depth": DEPTH},
     )
     return {query: [numbers[n] for n in ranking] for query, ranking in zip(data.queries, found, strict=True)}
 

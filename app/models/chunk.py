@@ -106,7 +106,8 @@ class Chunk(Model):
         """Store a version's chunks, with vectors and words, inside the caller's transaction.
 
         Args:
-            collection: Of the document; the vectors are of its space, the words of its language.
+            collection: Of the document; the vectors are of its space, the words of its language. The title
+                that the document is cited with is among the first chunk's words.
         """
         for first in range(0, len(chunks), CHUNKS_PER_COPY):
             some = chunks[first : first + CHUNKS_PER_COPY]
@@ -131,6 +132,20 @@ class Chunk(Model):
                 STORE_WORDS, ids, collection.id, collection.language, collection.weighed_length
             )
 
+    @staticmethod
+    async def retitle(document_id: UUID, collection: Collection) -> None:
+        """Find a document by its present title, inside the caller's transaction."""
+        rows = await fetch(
+            """
+            DELETE FROM chunk_words WHERE chunk_id = (
+                SELECT id FROM chunks WHERE document_id = $1 AND ordinal = 0
+            ) RETURNING chunk_id
+            """,
+            document_id,
+        )
+        ids = [row["chunk_id"] for row in rows]
+        await fetch(STORE_WORDS, ids, collection.id, collection.language, collection.weighed_length)
+
 
 NEXT_IDS = "SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1)"
 
@@ -139,8 +154,10 @@ STORE_WORDS = """
     SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || $2::int]),
         word_weights(words, length, $4)
     FROM (
-        SELECT id, document_id, to_tsvector($3::regconfig, readable(text)) AS words
-        FROM chunks WHERE id = ANY($1::bigint[])
+        SELECT c.id, c.document_id, passage_words(
+            $3::regconfig, c.text, c.headings, CASE WHEN c.ordinal = 0 THEN d.cited ->> 'title' END
+        ) AS words
+        FROM chunks AS c JOIN documents AS d ON d.id = c.document_id WHERE c.id = ANY($1::bigint[])
     ) AS read, LATERAL (
         SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)
     ) AS counted

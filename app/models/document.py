@@ -629,6 +629,8 @@ class Document(Model):
             patch["title"] is not None if "title" in patch else self.patched_title,
             patch["metadata"] is not None if "metadata" in patch else self.patched_metadata,
         )
+        if cited is not None and cited["title"] != (self.cited or {}).get("title"):
+            await Chunk.retitle(self.id, await Collection.get(name=self.collection))
         return self._init_from_db(**rows[0])
 
     @classmethod

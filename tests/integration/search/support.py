@@ -9,13 +9,20 @@ from uuid import UUID
 from app.chunking.chunker import Chunker
 from app.embedding.hash import HashEmbedder
 from app.models.document import Document, Ingested, NewDocument
-from app.parsing.parsed_document import ParsedDocument
+from app.parsing.parsed_document import Heading, ParsedDocument
 from app.services.ingestion_service import chunks_of
 
 EMBEDDER = HashEmbedder()
 
 
-async def indexed(text: str, *, chunk_tokens: int = 64, overlap_tokens: int = 0, **fields: Any) -> UUID:
+async def indexed(
+    text: str,
+    *,
+    chunk_tokens: int = 64,
+    overlap_tokens: int = 0,
+    headings: tuple[Heading, ...] = (),
+    **fields: Any,
+) -> UUID:
     """Take the text in and make it searchable; `fields` are those of `NewDocument`."""
     content = text.encode()
     new = NewDocument(
@@ -30,11 +37,20 @@ async def indexed(text: str, *, chunk_tokens: int = 64, overlap_tokens: int = 0,
     accepted = await Document.accept(new)
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
-    await complete(document, text, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens)
+    await complete(
+        document, text, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens, headings=headings
+    )
     return document.id
 
 
-async def complete(document: Document, text: str, *, chunk_tokens: int = 64, overlap_tokens: int = 0) -> None:
+async def complete(
+    document: Document,
+    text: str,
+    *,
+    chunk_tokens: int = 64,
+    overlap_tokens: int = 0,
+    headings: tuple[Heading, ...] = (),
+) -> None:
     """Finish what was claimed."""
     chunker = Chunker(
         EMBEDDER.token_offsets,
@@ -42,7 +58,7 @@ async def complete(document: Document, text: str, *, chunk_tokens: int = 64, ove
         overlap_tokens=overlap_tokens,
         max_tokens=EMBEDDER.max_tokens,
     )
-    passages = chunker.split(ParsedDocument(media_type="text/plain", text=text))
+    passages = chunker.split(ParsedDocument(media_type="text/plain", text=text, headings=headings))
     vectors = await EMBEDDER.embed([passage.text for passage in passages])
     chunks = chunks_of(passages, vectors, text)
     ingested = Ingested(space_id=1, media_type=document.media_type, title=None, warnings=[], chunks=chunks)

@@ -13,6 +13,7 @@ from app.models.collection import Collection
 from app.models.document import Document
 from app.models.sql import fetch, transaction
 from app.models.word_counts import keep_counts
+from app.parsing.parsed_document import Heading
 from app.search.filters import SQL, Condition
 from tests.integration.search.support import indexed
 
@@ -92,6 +93,29 @@ async def test_phrases_have_to_be_there_and_minus_words_must_not(
         await indexed(text)
 
     assert sorted(texts(await search(client, query, mode=mode))) == sorted(expected)
+
+
+async def test_a_title_is_among_the_first_chunks_words_and_headings_among_those_below_them(
+    client: httpx.AsyncClient,
+) -> None:
+    gates, water = (" ".join([sentence] * 4) for sentence in (GATES, WATER))
+    document = await indexed(
+        f"{gates}\n\nFloods\n\n{water} {water}",
+        title="Rules of the canal",
+        headings=(Heading(char_start=len(gates) + 2, level=1, title="Floods"),),
+    )
+    path = f"/documents/{document}"
+
+    (first,) = await search(client, "canal", mode="keyword")
+    below = await search(client, "flooding", mode="keyword")
+    await client.patch(path, json={"title": "Zeppelins"})
+
+    assert (first["text"][:14], first["citation"]["char_start"]) == ("The upper gate", 0)
+    assert any("Floods" not in hit["text"] and hit["citation"]["headings"] == ["Floods"] for hit in below)
+    assert await search(client, "canal", mode="keyword") == []
+    assert [hit["chunk_id"] for hit in await search(client, "zeppelin", mode="keyword")] == [
+        first["chunk_id"]
+    ]
 
 
 async def test_each_collection_has_its_words_counted_for_itself(client: httpx.AsyncClient) -> None:
