@@ -69,9 +69,9 @@ async def fill(
     sentences = [s.strip() for text in texts for s in re.split(r"(?<= \.) ", text) if len(s) > 40]
     try:
         await connection.execute(
-            "INSERT INTO collections (name) SELECT 'c' || n FROM generate_series(0, 99) AS n"
+            "INSERT INTO collections (name, weighed_length)"
+            " SELECT 'c' || n, 60 FROM generate_series(0, 99) AS n"
         )
-        ids = dict(await connection.fetch("SELECT name, id FROM collections"))
         await connection.execute("DROP INDEX chunk_vectors_space_1")
         next_id = itertools.count(1)
         for first in range(0, chunks, 5000):
@@ -116,10 +116,7 @@ async def fill(
             )
             took["rows"] = took.get("rows", 0) + time.perf_counter() - begun
             begun = time.perf_counter()
-            for name, id_ in ids.items():
-                mine = [row[0] for row in rows if f"c{(row[0] - 1) // PER_DOCUMENT % COLLECTIONS}" == name]
-                if mine:
-                    await connection.execute(STORE_WORDS, mine, id_, "english", 60.0)
+            await connection.execute(STORE_WORDS, [row[0] for row in rows])
             took["words"] = took.get("words", 0) + time.perf_counter() - begun
             begun = time.perf_counter()
             await connection.copy_records_to_table(

@@ -112,7 +112,7 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
     )
     async with resources.leases.held(document):
         ingested = await service.ingest_document(document)
-        is_completed = await _insist(lambda: document.complete(ingested))
+        is_completed = await _insist(lambda: resources.completions.complete(document, ingested))
     if not is_completed:
         # Or else it was completed by the try before, of which only the answer was lost.
         raise LeaseLost("Somebody else has the document now.")

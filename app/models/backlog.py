@@ -14,7 +14,8 @@ from uuid import UUID
 
 from app.errors import WorkerLost
 from app.models.attempt import ended
-from app.models.document import MAX_FAILURES, UNSENT, WRITER, Document
+from app.models.completion import WRITER
+from app.models.document import MAX_FAILURES, UNSENT, Document
 from app.models.document_status import NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
@@ -78,7 +79,7 @@ async def reap(*, limit: int, backoff_s: float) -> list[UUID]:
 
 
 async def end_silent_writers(*, silent_s: float) -> int:
-    """End connections that keep an expired document locked, and whose client sends nothing; how many.
+    """End connections that store for a worker whose leases ran out, and that it sends nothing on; how many.
 
     PostgreSQL's own timeouts do not end a COPY that waits for its client: a worker that was stopped in the
     middle of one would keep the document from everybody until somebody kills it. One that is alive sends on:
@@ -86,10 +87,11 @@ async def end_silent_writers(*, silent_s: float) -> int:
     """
     rows = await fetch(
         """
-        SELECT pg_terminate_backend(a.pid, 1000) -- Waits until it is gone, so that its rows can be reaped.
-        FROM documents AS d JOIN pg_stat_activity AS a ON a.application_name = $2 || d.id
+        SELECT pg_terminate_backend(pid, 1000) -- Waits until it is gone, so that its rows can be reaped.
+        FROM (SELECT DISTINCT a.pid FROM documents AS d JOIN pg_stat_activity AS a
+            ON a.application_name = $2 || md5(d.lease_owner)
         WHERE d.status = 'PROCESSING' AND d.lease_expires_at < now() AND a.wait_event = 'ClientRead'
-            AND a.query_start < now() - make_interval(secs => $1)
+            AND a.query_start < now() - make_interval(secs => $1)) AS silent
         """,
         silent_s,
         WRITER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from pgvector import HalfVector
 from tortoise import Model, fields
 from tortoise.contrib.postgres.fields import ArrayField
 
-from app.models.collection import Collection
 from app.models.sql import fetch
 
 if TYPE_CHECKING:
@@ -37,6 +37,15 @@ class NewChunk(NamedTuple):
     token_count: int
     embedding: NDArray[np.float16]  # (dimensions,), length 1.
     gap: str = ""  # White space between the end of all chunks before and this one.
+
+
+class Stored(NamedTuple):
+    """A document's version with all its chunks, whose vectors are of one space."""
+
+    document_id: UUID
+    version: int
+    space_id: int
+    chunks: Sequence[NewChunk]
 
 
 class Chunk(Model):
@@ -74,10 +83,10 @@ class Chunk(Model):
         )
 
     @staticmethod
-    async def remove(connection: asyncpg.Connection, document_id: UUID) -> None:
-        """Delete all chunks of a document, inside the caller's transaction."""
+    async def remove(connection: asyncpg.Connection, document_ids: Sequence[UUID]) -> None:
+        """Delete all chunks of these documents, inside the caller's transaction."""
         for table in ("chunk_vectors", "chunk_words", "chunks"):
-            await connection.execute(f"DELETE FROM {table} WHERE document_id = $1", document_id)
+            await connection.execute(f"DELETE FROM {table} WHERE document_id = ANY($1)", document_ids)
 
     @staticmethod
     async def vectors(
@@ -96,44 +105,34 @@ class Chunk(Model):
         return {row["text"]: row["embedding"].to_numpy().astype(np.float16) for row in rows}
 
     @staticmethod
-    async def store(
-        connection: asyncpg.Connection,
-        document_id: UUID,
-        version: int,
-        collection: Collection,
-        chunks: Sequence[NewChunk],
-    ) -> None:
-        """Store a version's chunks, with vectors and words, inside the caller's transaction.
+    async def store(connection: asyncpg.Connection, documents: Sequence[Stored]) -> None:
+        """Store chunks with vectors and words, inside the caller's transaction.
 
-        Args:
-            collection: Of the document; the vectors are of its space, the words of its language. The title
-                that the document is cited with is among the first chunk's words.
+        The words are of the collections' languages; the title that a document is cited with is among the
+        words of its first chunk.
         """
-        for first in range(0, len(chunks), CHUNKS_PER_COPY):
-            some = chunks[first : first + CHUNKS_PER_COPY]
+        rows = (
+            (stored, ordinal, chunk) for stored in documents for ordinal, chunk in enumerate(stored.chunks)
+        )
+        while some := list(islice(rows, CHUNKS_PER_COPY)):
             ids = [row["id"] for row in await connection.fetch(NEXT_IDS, len(some))]
             await connection.copy_records_to_table(
                 "chunks",
                 columns=CHUNK_COLUMNS,
-                records=(
-                    _record(id_, document_id, version, ordinal, chunk)
-                    for ordinal, (id_, chunk) in enumerate(zip(ids, some, strict=True), start=first)
-                ),
+                records=(_record(id_, *row) for id_, row in zip(ids, some, strict=True)),
             )
             await connection.copy_records_to_table(
                 "chunk_vectors",
                 columns=("chunk_id", "space_id", "document_id", "embedding"),
                 records=(
-                    (id_, collection.space_id, document_id, HalfVector(chunk.embedding))
-                    for id_, chunk in zip(ids, some, strict=True)
+                    (id_, stored.space_id, stored.document_id, HalfVector(chunk.embedding))
+                    for id_, (stored, _, chunk) in zip(ids, some, strict=True)
                 ),
             )
-            await connection.execute(
-                STORE_WORDS, ids, collection.id, collection.language, collection.weighed_length
-            )
+            await connection.execute(STORE_WORDS, ids)
 
     @staticmethod
-    async def retitle(document_id: UUID, collection: Collection) -> None:
+    async def retitle(document_id: UUID) -> None:
         """Find a document by its present title, inside the caller's transaction."""
         rows = await fetch(
             """
@@ -143,21 +142,22 @@ class Chunk(Model):
             """,
             document_id,
         )
-        ids = [row["chunk_id"] for row in rows]
-        await fetch(STORE_WORDS, ids, collection.id, collection.language, collection.weighed_length)
+        await fetch(STORE_WORDS, [row["chunk_id"] for row in rows])
 
 
 NEXT_IDS = "SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1)"
 
 STORE_WORDS = """
     INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
-    SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || $2::int]),
-        word_weights(words, length, $4)
+    SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || collection_id]),
+        word_weights(words, length, weighed_length)
     FROM (
-        SELECT c.id, c.document_id, passage_words(
-            $3::regconfig, c.text, c.headings, CASE WHEN c.ordinal = 0 THEN d.cited ->> 'title' END
+        SELECT c.id, c.document_id, n.id AS collection_id, n.weighed_length, passage_words(
+            n.language::regconfig, c.text, c.headings, CASE WHEN c.ordinal = 0 THEN d.cited ->> 'title' END
         ) AS words
-        FROM chunks AS c JOIN documents AS d ON d.id = c.document_id WHERE c.id = ANY($1::bigint[])
+        FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
+            JOIN collections AS n ON n.name = d.collection
+        WHERE c.id = ANY($1::bigint[])
     ) AS read, LATERAL (
         SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)
     ) AS counted
@@ -178,11 +178,11 @@ CHUNK_COLUMNS = (
 )
 
 
-def _record(chunk_id: int, document_id: UUID, version: int, ordinal: int, chunk: NewChunk) -> tuple[Any, ...]:
+def _record(chunk_id: int, stored: Stored, ordinal: int, chunk: NewChunk) -> tuple[Any, ...]:
     return (
         chunk_id,
-        document_id,
-        version,
+        stored.document_id,
+        stored.version,
         ordinal,
         chunk.gap,
         chunk.text,

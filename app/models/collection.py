@@ -232,9 +232,13 @@ class Collection(Model):
         return len(rows), [row["content_key"] for row in rows if row["content_key"] is not None]
 
     @staticmethod
-    async def changed(connection: asyncpg.Connection, collection_id: int, *chunks: int) -> None:
-        """Note chunks that came, or, negative, went, inside the caller's transaction."""
+    async def changed(connection: asyncpg.Connection, changes: Sequence[tuple[int, int]]) -> None:
+        """Note `(collection_id, chunks)` that came, or, negative, went, inside the caller's transaction."""
+        # What comes and what goes is told apart: either changes the words.
+        chunks: Counter[tuple[int, bool]] = Counter()
+        for collection_id, number in changes:
+            chunks[collection_id, number > 0] += number
         await connection.executemany(
             "INSERT INTO chunk_changes (collection_id, chunks) VALUES ($1, $2)",
-            [(collection_id, number) for number in chunks if number],
+            [(collection_id, number) for (collection_id, _), number in chunks.items() if number],
         )

@@ -25,14 +25,14 @@ from tortoise.fields.db_defaults import Now
 from tortoise.queryset import QuerySet
 from uuid_utils.compat import uuid7
 
-from app.errors import Cancelled, CollectionDeleting, ModelChanged
+from app.errors import Cancelled, CollectionDeleting
 from app.models.attempt import BEGUN, ended
-from app.models.chunk import Chunk, NewChunk
+from app.models.chunk import Chunk
 from app.models.collection import Collection
+from app.models.completion import Done, Ingested, complete
 from app.models.document_status import (
     CANCEL,
     CLAIM,
-    COMPLETE,
     FAIL,
     HAND_BACK,
     ON_ENTERING,
@@ -51,9 +51,6 @@ __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", 
 
 #: The first run and five retries.
 MAX_FAILURES = 6
-
-#: Begins the name of a connection that stores a document; its id follows.
-WRITER = "sluice stores "
 
 #: What a document is called while nobody says anything.
 EMPTY: Mapping[str, Any] = MappingProxyType({"title": None, "metadata": {}})
@@ -95,17 +92,6 @@ class Accepted:
     created: bool  # A new document, or a new version of one.
     queued: bool  # Somebody has to ring the doorbell.
     unused_key: str | None = None  # Stored content that no row points to any more.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
-    """What a worker made of a document's content."""
-
-    media_type: str
-    title: str | None
-    warnings: Sequence[str]
-    chunks: Sequence[NewChunk]
-    space_id: int  # Of the vectors.
 
 
 class Document(Model):
@@ -457,39 +443,8 @@ class Document(Model):
         Raises:
             ModelChanged: The collection has another model by now.
         """
-        async with transaction() as db:
-            # Until the commit, the connection says what it does: backlog.end_silent_writers looks for that.
-            await fetch("SELECT set_config('application_name', $1, TRUE)", f"{WRITER}{self.id}", db=db)
-            # The row comes first: it is the lock that keeps other workers, and deletes, out until we commit.
-            completed = await self._move(
-                COMPLETE,
-                self.id,
-                """chunk_count = $1, indexed_version = version, media_type = $2, warnings = $3::jsonb,
-                space_id = $5, reembed_lease_expires_at = NULL, title = COALESCE(title, $4),
-                cited = jsonb_build_object(
-                    'title', COALESCE(title, $4), 'source_name', source_name, 'metadata', metadata
-                )""",
-                len(ingested.chunks),
-                ingested.media_type,
-                json.dumps(list(ingested.warnings)),
-                ingested.title,
-                ingested.space_id,
-                attempt=self.attempt,
-                ending=self._ending(None),
-                also="DELETE FROM embedded_texts WHERE document_id IN (SELECT id FROM moved)",
-                db=db,
-            )
-            if completed is None:
-                return False
-            collection = await Collection.stored_into(self.collection, db)
-            if collection.space_id != ingested.space_id:
-                raise ModelChanged(self.collection)
-            async with db.acquire_connection() as connection:
-                if self.indexed_version is not None:
-                    await Chunk.remove(connection, self.id)
-                await Chunk.store(connection, self.id, self.version, collection, ingested.chunks)
-                await Collection.changed(connection, collection.id, -self.chunk_count, len(ingested.chunks))
-        return True
+        (is_completed,) = await complete([Done(self, ingested)])
+        return is_completed
 
     async def release(self, error: Exception, *, backoff_s: float) -> float | None:
         """Give it back after a transient failure, to be tried again later; FAILED when those are used up.
@@ -516,7 +471,7 @@ class Document(Model):
             self._line(error),
             due_s,
             attempt=self.attempt,
-            ending=self._ending(error),
+            ending=self.ending(error),
         )
         return due_s if released is not None else None
 
@@ -530,7 +485,7 @@ class Document(Model):
             json.dumps(told(error, stage=self.stage)),
             self._line(error),
             attempt=self.attempt,
-            ending=self._ending(error),
+            ending=self.ending(error),
         )
         return failed is not None
 
@@ -541,7 +496,7 @@ class Document(Model):
             self.id,
             f"stage = 'queued', next_attempt_at = now(), sent_at = {UNSENT}",
             attempt=self.attempt,
-            ending=self._ending(None),
+            ending=self.ending(None),
         )
         return returned is not None
 
@@ -555,13 +510,13 @@ class Document(Model):
     def _stages(self) -> list[tuple[Stage, float]]:
         return []
 
-    def _ending(self, error: Exception | None) -> _Ending:
+    def ending(self, error: Exception | None = None) -> Ending:
         """What is to be remembered of this attempt."""
         marks = [*self._stages, (None, time.monotonic())]
         seconds = {
             stage.value: round(end - began, 3) for (stage, began), (_, end) in pairwise(marks) if stage
         }
-        return _Ending(self.stage, seconds, told(error, stage=self.stage) if error else None)
+        return Ending(self.stage, seconds, told(error, stage=self.stage) if error else None)
 
     def _line(self, error: Exception) -> str:
         said = told(error, stage=self.stage)
@@ -630,7 +585,7 @@ class Document(Model):
             patch["metadata"] is not None if "metadata" in patch else self.patched_metadata,
         )
         if cited is not None and cited["title"] != (self.cited or {}).get("title"):
-            await Chunk.retitle(self.id, await Collection.get(name=self.collection))
+            await Chunk.retitle(self.id)
         return self._init_from_db(**rows[0])
 
     @classmethod
@@ -676,7 +631,7 @@ class Document(Model):
         attempt: int | None = None,
         version: int | None = None,
         guard: str = "TRUE",
-        ending: _Ending | None = None,
+        ending: Ending | None = None,
         also: str = "SELECT",
         db: Any = None,
     ) -> Self | None:
@@ -719,13 +674,13 @@ class Document(Model):
             sorted(move.sources),
             attempt,
             version,
-            *(() if move.outcome is None else (ending or _Ending()).values()),
+            *(() if move.outcome is None else (ending or Ending()).values()),
             db=db,
         )
         return cls._init_from_db(**rows[0]) if rows else None
 
 
-class _Ending(NamedTuple):
+class Ending(NamedTuple):
     """What its worker knows of an attempt that ends."""
 
     stage: str | None = None

@@ -14,6 +14,7 @@ from app.embedding.protocol import Embedder
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
 from app.services.batch_service import BatchService
+from app.services.completing import Completions
 from app.services.content_service import ContentService
 from app.services.embedders import Embedders, opened
 from app.services.intake_service import IntakeService
@@ -51,6 +52,7 @@ class WorkerResources:
     chunker_for: Callable[[Embedder], Chunker]
     embedders: Embedders
     leases: Leases
+    completions: Completions
 
 
 @asynccontextmanager
@@ -101,6 +103,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             chunker_for=partial(_chunker, settings),
             embedders=embedders,
             leases=leases,
+            completions=Completions(),
         )
 
 

@@ -1,0 +1,165 @@
+"""The end of attempts that went well: chunks and COMPLETED in one transaction, for several documents at once.
+
+A commit costs the same for one small document as for twenty, and so do the round trips before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from app.errors import ModelChanged
+from app.models.attempt import ended
+from app.models.chunk import Chunk, NewChunk, Stored
+from app.models.collection import Collection
+from app.models.document_status import COMPLETE, ON_ENTERING, Outcome
+from app.models.sql import fetch, transaction
+
+if TYPE_CHECKING:
+    from app.models.document import Document
+
+#: Begins the name of a connection that stores documents; what tells their worker follows.
+WRITER = "sluice stores "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What a worker made of a document's content."""
+
+    media_type: str
+    title: str | None
+    warnings: Sequence[str]
+    chunks: Sequence[NewChunk]
+    space_id: int  # Of the vectors.
+
+
+class Done(NamedTuple):
+    """A document as it was claimed, and what came of it."""
+
+    document: Document
+    ingested: Ingested
+
+
+async def complete(done: Sequence[Done]) -> list[bool]:
+    """Store the chunks and finish, all or none; False for a document whose lease was lost.
+
+    Args:
+        done: At least one; of one worker.
+
+    Raises:
+        ModelChanged: A collection has another model by now.
+    """
+    async with transaction() as db:
+        await _introduce(done[0].document, db)
+        # The rows come first: they are the lock that keeps other workers, and deletes, out until we commit.
+        moved = await _move(done, db)
+        ours = [each for each in done if each.document.id in moved]
+        if ours:
+            await _store(ours, db)
+    return [each.document.id in moved for each in done]
+
+
+def writer_name(owner: str) -> str:
+    """What the connections of this worker are called while they store; PostgreSQL takes 63 characters."""
+    return WRITER + hashlib.md5(owner.encode(), usedforsecurity=False).hexdigest()
+
+
+async def _introduce(document: Document, db: Any) -> None:
+    """Until the commit, the connection says whose it is: backlog.end_silent_writers looks for that.
+
+    And its plans are made for the rows as they are: those of a time when the tables were empty read all of
+    them.
+    """
+    await fetch(
+        "SELECT set_config('application_name', $1, TRUE), set_config('enable_seqscan', 'off', TRUE),"
+        " set_config('plan_cache_mode', 'force_custom_plan', TRUE)",
+        writer_name(document.lease_owner or ""),
+        db=db,
+    )
+
+
+async def _move(done: Sequence[Done], db: Any) -> set[UUID]:
+    """Those that are COMPLETED now; the others are not ours any more."""
+    last = {column: f"(SELECT {column} FROM done WHERE done.id = was.id)" for column in ("stage", "seconds")}
+    noted = ended(Outcome.COMPLETED, stage=last["stage"], seconds=last["seconds"])
+    endings = [document.ending() for document, _ in done]
+    rows = await fetch(
+        f"""
+        WITH done AS (
+            SELECT id, attempt, chunk_count, media_type, warnings::jsonb, title, space_id, stage,
+                seconds::jsonb
+            FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::smallint[],
+                $8::text[], $9::text[]) AS d
+                (id, attempt, chunk_count, media_type, warnings, title, space_id, stage, seconds)
+        ), held AS (
+            -- In one order for all, or two that have the same in hand could wait for each other.
+            SELECT d.id FROM documents AS d JOIN done USING (id, attempt)
+            WHERE d.status = ANY($10::text[]) ORDER BY d.id FOR UPDATE OF d
+        ), moved AS (
+            UPDATE documents AS d
+            SET status = '{COMPLETE.target}', updated_at = now(), {ON_ENTERING[COMPLETE.target]},
+                chunk_count = done.chunk_count, indexed_version = d.version, media_type = done.media_type,
+                warnings = done.warnings, space_id = done.space_id, reembed_lease_expires_at = NULL,
+                title = COALESCE(d.title, done.title),
+                cited = jsonb_build_object(
+                    'title', COALESCE(d.title, done.title), 'source_name', d.source_name,
+                    'metadata', d.metadata
+                )
+            FROM held JOIN done USING (id)
+            WHERE d.id = held.id AND d.attempt = done.attempt AND d.status = ANY($10::text[])
+            RETURNING d.id
+        ), noted AS ({noted}), forgotten AS (
+            DELETE FROM embedded_texts WHERE document_id IN (SELECT id FROM moved)
+        )
+        SELECT id FROM moved
+        """,
+        [document.id for document, _ in done],
+        [document.attempt for document, _ in done],
+        [len(ingested.chunks) for _, ingested in done],
+        [ingested.media_type for _, ingested in done],
+        [json.dumps(list(ingested.warnings)) for _, ingested in done],
+        [ingested.title for _, ingested in done],
+        [ingested.space_id for _, ingested in done],
+        [ending.stage for ending in endings],
+        [json.dumps(ending.stage_seconds or {}) for ending in endings],
+        sorted(COMPLETE.sources),
+        db=db,
+    )
+    return {row["id"] for row in rows}
+
+
+async def _store(done: Sequence[Done], db: Any) -> None:
+    collections = await _collections(done, db)
+    async with db.acquire_connection() as connection:
+        replaced = [document.id for document, _ in done if document.indexed_version is not None]
+        if replaced:
+            await Chunk.remove(connection, replaced)
+        await Chunk.store(
+            connection,
+            [
+                Stored(document.id, document.version, ingested.space_id, ingested.chunks)
+                for document, ingested in done
+            ],
+        )
+        await Collection.changed(
+            connection,
+            [
+                (collections[document.collection].id, chunks)
+                for document, ingested in done
+                for chunks in (-document.chunk_count, len(ingested.chunks))
+            ],
+        )
+
+
+async def _collections(done: Sequence[Done], db: Any) -> Mapping[str, Collection]:
+    """By name; they stay as they are until the transaction ends."""
+    names = sorted({document.collection for document, _ in done})
+    collections = {name: await Collection.stored_into(name, db) for name in names}
+    for document, ingested in done:
+        if collections[document.collection].space_id != ingested.space_id:
+            raise ModelChanged(document.collection)
+    return collections

@@ -1,0 +1,88 @@
+"""Calls carried out together: who shares a group with whom, and what a failure costs the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from app.services.grouping import Grouped
+
+
+class Doubler:
+    """Doubles numbers, a group at a time, once it is let; 13 is too much for it, and so is what it is told."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.is_let = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.groups.append(list(numbers))
+        await self.is_let.wait()
+        if self.failure is not None:
+            raise self.failure
+        if 13 in numbers:
+            raise ValueError(13)
+        return [2 * number for number in numbers]
+
+    def grouped(self, at_most: int = 10) -> Grouped[int, int]:
+        return Grouped(self, at_most=at_most, is_shared=lambda error: isinstance(error, OSError))
+
+
+@pytest.fixture
+def doubler() -> Doubler:
+    return Doubler()
+
+
+async def begun(grouped: Grouped[int, int], *numbers: int) -> list[asyncio.Task[int]]:
+    """Calls, each of which has come."""
+    calls = [asyncio.create_task(grouped(number)) for number in numbers]
+    for _ in range(2):
+        await asyncio.sleep(0)
+    return calls
+
+
+async def test_what_comes_while_a_group_is_under_way_is_the_next_one(doubler: Doubler) -> None:
+    grouped = doubler.grouped(at_most=2)
+    calls = await begun(grouped, 1)
+    calls += await begun(grouped, 2, 3, 4)
+    doubler.is_let.set()
+
+    assert await asyncio.gather(*calls) == [2, 4, 6, 8]
+    assert doubler.groups == [[1], [2, 3], [4]]
+    assert await grouped(5) == 10
+
+
+async def test_only_the_one_at_fault_fails(doubler: Doubler) -> None:
+    grouped = doubler.grouped()
+    calls = await begun(grouped, 0)
+    calls += await begun(grouped, 1, 13, 2)
+    doubler.is_let.set()
+
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [result for result in results if not isinstance(result, ValueError)] == [0, 2, 4]
+    assert doubler.groups == [[0], [1, 13, 2], [1], [13], [2]]
+
+
+async def test_a_failure_that_each_would_meet_is_not_met_again_by_each(doubler: Doubler) -> None:
+    doubler.failure = OSError("away")
+    calls = await begun(doubler.grouped(), 1, 2, 3)
+    doubler.is_let.set()
+
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [OSError] * 3
+    assert doubler.groups == [[1, 2, 3]]
+
+
+async def test_who_leaves_takes_nothing_from_the_others(doubler: Doubler) -> None:
+    grouped = doubler.grouped()
+    calls = await begun(grouped, 1)
+    calls += await begun(grouped, 2, 3)
+    calls[0].cancel()
+    calls[1].cancel()
+    doubler.is_let.set()
+
+    assert await calls[2] == 6
+    assert doubler.groups == [[1], [3]]
