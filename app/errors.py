@@ -135,9 +135,9 @@ class ContentMissing(TransientError):
     code = "content_missing"
     hint = "Check that every process sees the folder of STORAGE_URL; if the file is gone, send it again."
 
-    def __init__(self, content_key: str) -> None:
+    def __init__(self, key: str) -> None:
         super().__init__("The content of the document is not in the storage, or not whole.")
-        self.content_key = content_key
+        self.key = key  # In the storage; of the document, if it is kept with that.
 
 
 class Cancelled(PermanentError):

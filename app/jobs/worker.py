@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import structlog
+import uvloop
 from dramatiq import Broker, Middleware, Worker
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
@@ -60,6 +61,9 @@ class WorkerLifecycle(Middleware):
 
     def after_process_boot(self, broker: Broker) -> None:  # noqa: ARG002
         configure_logging(self.settings.LOG_LEVEL, self.settings.LOG_FORMAT)
+        asyncio.set_event_loop_policy(
+            uvloop.EventLoopPolicy()
+        )  # The AsyncIO middleware makes its loop by it.
         _die_with_parent()
         _stop_once()
 

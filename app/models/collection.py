@@ -72,6 +72,12 @@ class Collection(Model):
         return [cls._init_from_db(**row) for row in rows]
 
     @classmethod
+    async def named(cls, name: str, db: Any = None) -> Self:
+        """The collection of a document; it outlives all of them."""
+        (row,) = await fetch("SELECT * FROM collections WHERE name = $1", name, db=db)
+        return cls._init_from_db(**row)
+
+    @classmethod
     async def stored_into(cls, name: str, db: Any) -> Self:
         """The collection, whose language and spaces stay as they are until the caller's transaction ends."""
         await fetch(
@@ -80,8 +86,7 @@ class Collection(Model):
             name,
             db=db,
         )
-        rows = await fetch("SELECT * FROM collections WHERE name = $1", name, db=db)
-        return cls._init_from_db(**rows[0])
+        return await cls.named(name, db)
 
     @classmethod
     async def settled(cls, name: str, space_id: int) -> Self:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from tortoise import Model, fields
 
 from app.models.document import Document
+from app.models.sql import fetch
 
 
 class DocumentContent(Model):
@@ -20,3 +23,9 @@ class DocumentContent(Model):
 
     class Meta:
         table = "document_contents"
+
+    @staticmethod
+    async def read(document_id: UUID) -> bytes | None:
+        """The bytes; None when there are none (any more)."""
+        rows = await fetch("SELECT content FROM document_contents WHERE document_id = $1", document_id)
+        return rows[0]["content"] if rows else None

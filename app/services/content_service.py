@@ -38,9 +38,9 @@ class ContentService:
             if document is None:
                 raise DocumentNotFound(document_id)
             if document.content_key is None:
-                kept = await DocumentContent.get_or_none(document_id=document_id)
-                if kept is not None:
-                    return document, await asyncio.to_thread(_in_memory, kept.content)
+                content = await DocumentContent.read(document_id)
+                if content is not None:
+                    return document, await asyncio.to_thread(_in_memory, content)
             elif document.content_key == missing:
                 raise ContentMissing(document.content_key)
             else:

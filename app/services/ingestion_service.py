@@ -66,7 +66,7 @@ class IngestionService:
         async with self._content_of(document) as path:
             parsed = await self.parser.parse(path, document.source_name)
         document.enter(Stage.CHUNKING)
-        collection = await Collection.get(name=document.collection)
+        collection = await Collection.named(document.collection)
         model = await self.embedders.of(collection)
         chunker = self.chunker_for(model.embedder).resized(collection.chunk_tokens, collection.overlap_tokens)
         passages = await asyncio.to_thread(chunker.split, parsed)
@@ -89,10 +89,12 @@ class IngestionService:
                 raise ContentMissing(document.content_key)  # Cut off, by a disk or a copy that went wrong.
             yield path
             return
-        kept = await DocumentContent.get(document_id=document.id)
+        content = await DocumentContent.read(document.id)
+        if content is None:
+            raise ContentMissing(str(document.id))  # It was deleted, or is another version by now.
         # Without a name: a worker that is killed leaves nothing of anybody's document behind.
         with tempfile.TemporaryFile() as file:
-            file.write(kept.content)
+            file.write(content)
             file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
             yield Path(f"/dev/fd/{file.fileno()}")
 

@@ -11,7 +11,7 @@ from app.services.grouping import Grouped
 
 
 class Doubler:
-    """Doubles numbers, a group at a time, once it is let; 13 is too much for it, and so is what it is told."""
+    """Doubles numbers, a group at a time, once it is let; but not 13, and nothing while it has a failure."""
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
