@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,11 +20,12 @@ from dramatiq import Broker, Middleware, Worker
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
 from app.core.config import Settings
+from app.core.database import connect
 from app.core.logging import configure_logging
 from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
-from app.services.housekeeping import keep_collections, keep_house
+from app.services.housekeeping import keep_collections, keep_house, keep_indexed
 from app.services.presence import seen_alive
 from app.services.reembedding import Reembedding
 from app.services.resources import WorkerResources, open_worker
@@ -106,6 +108,7 @@ class WorkerLifecycle(Middleware):
         for name, chore in {
             "housekeeping": keep_house(_resources.store),
             "collections": keep_collections(_resources.store, self.settings.SWEEP_S),
+            "indexing": keep_indexed(partial(connect, self.settings), self.settings.SWEEP_S),
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
         }.items():
             self._open_things.callback(asyncio.create_task(chore, name=name).cancel)

@@ -11,8 +11,6 @@ from app.models.sql import fetch, transaction
 # Any number will do, so long as nobody else in the database uses it.
 ADOPTION_LOCK = 0x51_1C_E2
 
-INDEXED_WITHIN_S = 600
-
 
 class VectorSpace(Model):
     """A row in `vector_spaces`: a model, whose vectors can be compared with each other and with no others."""
@@ -27,32 +25,23 @@ class VectorSpace(Model):
 
     @classmethod
     async def adopt(cls, embedder: str, model: str, dimensions: int) -> Self:
-        """The space of this model, with its index; made if it is new."""
+        """The space of this model; made if it is new."""
         if known := await cls.get_or_none(embedder=embedder, model=model, dimensions=dimensions):
             return known
         async with transaction() as db:
-            # Several processes start at once: the first makes the row and the index, the others wait.
+            # Several processes start at once: the first makes the row, the others wait.
             await fetch("SELECT pg_advisory_xact_lock($1)", ADOPTION_LOCK, db=db)
-            made = await fetch(
+            await fetch(
                 """
                 INSERT INTO vector_spaces (id, embedder, model, dimensions)
                 SELECT COALESCE(max(id), 0) + 1, $1, $2, $3 FROM vector_spaces
-                ON CONFLICT (embedder, model, dimensions) DO NOTHING RETURNING id
+                ON CONFLICT (embedder, model, dimensions) DO NOTHING
                 """,
                 embedder,
                 model,
                 dimensions,
                 db=db,
             )
-            for row in made:
-                # It is empty, but to find that out all vectors of other models are read once.
-                async with db.acquire_connection() as connection:
-                    await connection.execute(
-                        f"CREATE INDEX chunk_vectors_space_{row['id']:d} ON chunk_vectors"
-                        f" USING hnsw ((embedding::halfvec({dimensions:d})) halfvec_ip_ops)"
-                        f" WHERE space_id = {row['id']:d}",
-                        timeout=INDEXED_WITHIN_S,
-                    )
         return await cls.get(embedder=embedder, model=model, dimensions=dimensions)
 
     @classmethod

@@ -1,7 +1,8 @@
-"""Nearest chunks by the angle between vectors: through the HNSW index, or one by one where they are few."""
+"""Nearest chunks by the angle between vectors: through HNSW indexes, or one by one where they are few."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 
 from app.models.sql import fetch, transaction
+from app.models.vector_parts import Part, parts_of
 from app.search.filters import SQL
 from app.search.scope import Ranked, Scope, best_first
 
@@ -41,29 +43,37 @@ async def nearest_chunks(
     if not scope.collections:
         return []
     if is_exact or await scope.is_small(EXACT_UP_TO):
-        return await ask(is_exact=True)
+        return await ask(parts=None)
+    parts = await parts_of(space_id)
     is_all = scope.condition is None and not must
     if ef_search is None and is_all:
-        return await ask(is_exact=False)
+        return await ask(parts=parts)
     async with transaction():
         if ef_search is not None:
             await fetch("SELECT set_config('hnsw.ef_search', $1, TRUE)", str(ef_search))
         # The planner guesses that a filter leaves little, and would sort all that it leaves.
         await fetch("SELECT set_config('enable_sort', 'off', TRUE)")
-        found = await ask(is_exact=False)
+        found = await ask(parts=parts)
     if len(found) < limit and not is_all:
-        # The index gives up after so many chunks that do not count (hnsw.max_scan_tuples). Those that do are
+        # An index gives up after so many chunks that do not count (hnsw.max_scan_tuples). Those that do are
         # few near the question then, or few at all.
-        found = await ask(is_exact=True)
+        found = await ask(parts=None)
     return found
 
 
 async def _ask(
-    vector: NDArray[np.float32], scope: Scope, space_id: int, limit: int, must: str | None, *, is_exact: bool
+    vector: NDArray[np.float32],
+    scope: Scope,
+    space_id: int,
+    limit: int,
+    must: str | None,
+    *,
+    parts: Sequence[Part] | None,
 ) -> list[Ranked]:
+    """The best of each part, by its index, and of what is in none; None: of all, one by one."""
     sql = SQL()
-    # The cast is the index's own expression (VectorSpace.adopt): without it the index would not be used, as
-    # it is not when something is added. `<#>` is the negative inner product: of unit vectors, the cosine.
+    # The cast is the indexes' own expression (vector_parts.build): without it they would not be used, as they
+    # are not when something is added. `<#>` is the negative inner product: of unit vectors, the cosine.
     halfvec = f"halfvec({len(vector):d})"
     distance = f"(v.embedding::{halfvec} <#> {sql.value(HalfVector(vector), halfvec)})"
     documents, condition = scope.joined(sql, "v")
@@ -72,14 +82,22 @@ async def _ask(
         words = (
             f"JOIN chunk_words AS w ON w.chunk_id = v.chunk_id AND w.words @@ {sql.value(must, 'tsquery')}"
         )
+    most = sql.value(limit, "bigint")
+
+    def best(within: str, order: str) -> str:
+        return f"""(
+            SELECT v.chunk_id, v.document_id, -{distance} AS score
+            FROM chunk_vectors AS v {documents} {words}
+            WHERE v.space_id = {space_id:d} AND {within} AND {condition} ORDER BY {order} LIMIT {most}
+        )"""
+
+    one_by_one = f"{distance} + 0"
+    if parts is None:
+        legs = [best("TRUE", one_by_one)]
+    else:
+        fresh = f"v.chunk_id > {parts[-1].up_to if parts else 0:d}"
+        legs = [*(best(part.condition, distance) for part in parts), best(fresh, one_by_one)]
     rows = await fetch(
-        f"""
-        SELECT v.chunk_id, v.document_id, -{distance} AS score
-        FROM chunk_vectors AS v {documents} {words}
-        WHERE v.space_id = {space_id:d} AND {condition}
-        ORDER BY {distance}{" + 0" if is_exact else ""}
-        LIMIT {sql.value(limit, "bigint")}
-        """,
-        *sql.values,
+        f"SELECT * FROM ({' UNION ALL '.join(legs)}) AS found ORDER BY score DESC LIMIT {most}", *sql.values
     )
     return sorted((Ranked(**row) for row in rows), key=best_first)

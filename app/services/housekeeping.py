@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
+import asyncpg
 import structlog
 
 from app.core.database import BROKEN
@@ -17,6 +18,7 @@ from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
 from app.models.word_counts import keep_counts
 from app.services.batch_service import told_plainly
+from app.services.indexing import index_fresh
 from app.services.orphans import adopt, remove_orphans
 from app.storage.content_store import ContentStore
 
@@ -43,6 +45,13 @@ async def keep_house(store: ContentStore) -> None:
         # Not at once, and not all workers together: there are better things to do after a start.
         await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
         await _try(clean(store))
+
+
+async def keep_indexed(connect: Callable[[], Awaitable[asyncpg.Connection]], every_s: float) -> None:
+    """Make indexes of vectors that have none, until cancelled."""
+    while True:
+        await _try(index_fresh(connect))
+        await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
 
 
 async def keep_collections(store: ContentStore, every_s: float) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from app.core.config import Settings
 from app.core.database import MIGRATIONS, migrate
+from app.models.vector_parts import ENDLESS
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,8 +145,8 @@ def test_spaces_can_be_taken_back_and_applied_again_unless_there_are_two_in_use(
         VALUES (1, 'hash', 'hash-3', 3), (2, 'openai', 'three', 3);
         INSERT INTO collections (name, space_id) VALUES ('old', 1);
         UPDATE collections SET space_id = 2 WHERE name = 'default';
-        CREATE INDEX chunk_vectors_space_1 ON chunk_vectors (chunk_id) WHERE space_id = 1;
-        CREATE INDEX chunk_vectors_space_2 ON chunk_vectors (chunk_id) WHERE space_id = 2;
+        CREATE INDEX chunk_vectors_space_1_0_9 ON chunk_vectors (chunk_id) WHERE space_id = 1;
+        INSERT INTO vector_parts VALUES (1, 0, 9, 1, 'chunk_vectors_space_1_0_9');
         UPDATE documents SET chunk_count = 1, space_id = 2 WHERE status IN ('COMPLETED', 'FAILED');
         INSERT INTO chunk_vectors (chunk_id, space_id, document_id, embedding)
         SELECT row_number() OVER (), 2, id, '[0,0.5,0.5]' FROM documents WHERE chunk_count > 0;
@@ -169,6 +170,8 @@ def test_spaces_can_be_taken_back_and_applied_again_unless_there_are_two_in_use(
         (index,) = ask(url, "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'chunk_vectors_space%'")
         assert "halfvec(3)" in index["indexdef"]
         aerich(project, url, "upgrade")
+        (part,) = ask(url, "SELECT above, up_to, index_name FROM vector_parts")
+        assert tuple(part) == (0, ENDLESS, "chunk_vectors_space_1")
         (space,) = ask(url, "SELECT id, embedder, model FROM vector_spaces")
         assert tuple(space) == (1, "openai", "three")
         assert [row["space_id"] for row in ask(url, "SELECT space_id FROM collections ORDER BY name")] == [

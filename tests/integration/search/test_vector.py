@@ -11,11 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from app.core.config import Settings
-from app.core.database import database
+from app.core.database import connect, database
 from app.embedding.hash import HashEmbedder
-from app.models.chunk import Chunk, NewChunk
+from app.models import vector_parts
+from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested, NewDocument
 from app.models.sql import fetch, transaction
+from app.models.vector_parts import parts_of
 from app.models.vector_space import VectorSpace
 from app.search import vector
 from app.search.scope import Ranked, Scope
@@ -33,6 +35,10 @@ async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
         await emptied_database()
         await VectorSpace.adopt("hash", "hash-64", DIMENSIONS)
         yield
+        await fetch("DELETE FROM vector_parts")
+        connection = await connect(settings)
+        await vector_parts.drop_leftovers(connection)
+        await connection.close()
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float16]:
@@ -60,31 +66,44 @@ async def nearest(question: NDArray[np.float32], top_k: int, *names: str, **how:
     return await nearest_chunks(question, await Scope.of(names or None, None), space_id=1, limit=top_k, **how)
 
 
-async def ordinals(found: list[Ranked]) -> list[int]:
-    known = {chunk.id: chunk.ordinal for chunk in await Chunk.all()}
-    return [known[ranked.chunk_id] for ranked in found]
+async def index_all(settings: Settings) -> None:
+    """Make an index of what is fresh, however little."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vector_parts, "WORTH_AN_INDEX", 1)
+        (space,) = await VectorSpace.all()
+        planned = await vector_parts.next_plan(space)
+        assert planned is not None
+        connection = await connect(settings)
+        await vector_parts.build(connection, space, planned)
+        await connection.close()
 
 
-@pytest.mark.parametrize("exact_up_to", [-1, 5000], ids=["through the index", "one by one"])
+@pytest.mark.parametrize("exact_up_to", [-1, 5000], ids=["through indexes", "one by one"])
 @pytest.mark.parametrize("how", [{}, {"ef_search": 400}, {"is_exact": True}], ids=str)
 async def test_hits_are_in_the_exact_order(
-    monkeypatch: pytest.MonkeyPatch, exact_up_to: int, how: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, exact_up_to: int, how: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(vector, "EXACT_UP_TO", exact_up_to)
     vectors = unit(RANDOM.standard_normal((500, DIMENSIONS)))
-    document_id = await stored("a", vectors)
+    await stored("a", vectors[:200])
+    await index_all(settings)
+    await stored("b", vectors[200:300])
+    await index_all(settings)
+    await stored("c", vectors[300:])  # Which is fresh.
     question = unit(RANDOM.standard_normal(DIMENSIONS)).astype(np.float32)
 
     found = await nearest(question, 10, **how)
 
     exact = np.argsort(-(vectors.astype(np.float32) @ question))[:10]
-    assert await ordinals(found) == exact.tolist()
+    (first,) = await fetch("SELECT min(id) AS id FROM chunks")
+    assert [ranked.chunk_id - first["id"] for ranked in found] == exact.tolist()
     assert found[0].score == pytest.approx(float(vectors[exact[0]].astype(np.float32) @ question), abs=1e-3)
-    assert {ranked.document_id for ranked in found} == {document_id}
+    assert len(await parts_of(1)) == 2
 
 
-async def test_a_narrow_view_finds_less_and_lasts_for_one_search_only() -> None:
+async def test_a_narrow_view_finds_less_and_lasts_for_one_search_only(settings: Settings) -> None:
     await stored("a", unit(RANDOM.standard_normal((6000, DIMENSIONS))))
+    await index_all(settings)
     questions = unit(RANDOM.standard_normal((20, DIMENSIONS))).astype(np.float32)
 
     async def recall(**how: Any) -> float:
@@ -104,7 +123,7 @@ async def test_a_narrow_view_finds_less_and_lasts_for_one_search_only() -> None:
 
 @pytest.mark.parametrize("wanted", [10, 50])
 async def test_a_small_collection_far_from_the_question_still_gives_all_its_hits(
-    monkeypatch: pytest.MonkeyPatch, wanted: int
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, wanted: int
 ) -> None:
     monkeypatch.setattr(vector, "EXACT_UP_TO", -1)
     question = np.zeros(DIMENSIONS, np.float32)
@@ -116,6 +135,7 @@ async def test_a_small_collection_far_from_the_question_still_gives_all_its_hits
     await stored("near", unit(near))
     far_away = await stored("far", unit(far))
     await fetch("ANALYZE chunk_vectors")
+    await index_all(settings)
 
     async with transaction():
         # As with far more chunks than a test can afford: the index gives up long before it comes to those.

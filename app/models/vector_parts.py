@@ -1,0 +1,171 @@
+"""The HNSW indexes of a vector space: one for each part of it, and none for what came last.
+
+Adding a vector to an HNSW index takes longer than all the rest of storing a chunk; making an index of many
+at once is ten times faster. So what is stored is fresh at first, and searches compare it one by one. Once
+there is enough of it, an index is made of it beside the work, and small parts are made one with it.
+
+A part is a range of chunk ids, and its index is one on `chunk_vectors` WHERE the id is in that range. Nothing
+moves; a vector that comes late into a range goes into its index as into any other. Whatever dies in between,
+each vector is in exactly one range: at worst an index is missing for a while, or left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import asyncpg
+
+from app.models.sql import fetch
+from app.models.vector_space import VectorSpace
+
+#: So many fresh vectors are worth an index. Up to there, a search compares them in a few milliseconds.
+WORTH_AN_INDEX = 10_000
+
+#: So many parts of about one size become one.
+ALIKE = 4
+
+#: The upper end of a part that takes all that comes, as all of them did in earlier versions.
+ENDLESS = 2**63 - 1
+
+#: An index that fits in memory is made several times faster than one that does not.
+BUILD_MEMORY_MB = 256
+BUILT_WITHIN_S = 24 * 3600
+
+
+class Part(NamedTuple):
+    """Vectors of the chunks with `above < id <= up_to`, and the name of their index."""
+
+    above: int
+    up_to: int
+    vectors: int  # When the index was made.
+    index_name: str
+
+    @property
+    def condition(self) -> str:
+        """On `chunk_vectors AS v`; as the index has it, or it would not be used."""
+        return f"v.chunk_id > {self.above:d} AND v.chunk_id <= {self.up_to:d}"
+
+
+class Plan(NamedTuple):
+    """An index that is to be made, for parts that it takes the place of and what is fresh."""
+
+    above: int
+    up_to: int
+    replaced: Sequence[Part]
+
+
+async def parts_of(space_id: int) -> list[Part]:
+    """The parts that have an index, in the order of their ids. What is above the last one is fresh."""
+    rows = await fetch(
+        "SELECT above, up_to, vectors, index_name FROM vector_parts WHERE space_id = $1 ORDER BY above",
+        space_id,
+    )
+    return [Part(**row) for row in rows]
+
+
+def plan(parts: Sequence[Part], *, fresh: int, newest: int) -> Plan | None:
+    """What to make an index of next; None while there is too little.
+
+    Parts grow by a factor each time they are made one, so that a vector is indexed a few times in all, and a
+    search looks into a few parts for each power of `ALIKE`.
+
+    Args:
+        parts: All there are, in their order.
+        fresh: Vectors above the last one.
+        newest: The highest id of a chunk that has a vector.
+    """
+    if parts and parts[-1].up_to == ENDLESS:
+        return Plan(parts[0].above, newest, parts)
+    if fresh < WORTH_AN_INDEX:
+        return None
+    replaced: list[Part] = []
+    left, size = list(parts), fresh
+    while len(alike := _alike(left, size)) >= ALIKE - 1:
+        replaced[:0] = alike
+        size += sum(part.vectors for part in alike)
+        del left[-len(alike) :]
+    end = left[-1].up_to if left else 0
+    return Plan(end, newest, replaced)
+
+
+def _alike(parts: Sequence[Part], size: int) -> list[Part]:
+    """The last ones of these, as far as they are not much larger."""
+    first = len(parts)
+    while first and parts[first - 1].vectors <= 2 * size:
+        first -= 1
+    return list(parts[first:])
+
+
+async def next_plan(space: VectorSpace) -> Plan | None:
+    """The plan for the space as it is now."""
+    parts = await parts_of(space.id)
+    (row,) = await fetch(
+        "SELECT count(*) AS fresh, max(chunk_id) AS newest FROM chunk_vectors"
+        " WHERE space_id = $1 AND chunk_id > $2",
+        space.id,
+        parts[-1].up_to if parts and parts[-1].up_to != ENDLESS else 0,
+    )
+    return None if row["newest"] is None else plan(parts, fresh=row["fresh"], newest=row["newest"])
+
+
+async def build(connection: asyncpg.Connection, space: VectorSpace, planned: Plan) -> Part:
+    """Make the index, let searches use it, and drop those in whose place it is.
+
+    Nobody who reads or writes waits for it. Half-way it leaves an index that nothing speaks of, and that
+    `drop_leftovers` takes.
+
+    Args:
+        connection: Outside of any transaction, and of the pool: it may take minutes.
+    """
+    index = f"chunk_vectors_space_{space.id:d}_{planned.above:d}_{planned.up_to:d}"
+    await connection.execute(
+        f"SET maintenance_work_mem = '{BUILD_MEMORY_MB}MB'; SET max_parallel_maintenance_workers = 0"
+    )
+    await connection.execute(
+        f"CREATE INDEX CONCURRENTLY {index} ON chunk_vectors"
+        f" USING hnsw ((embedding::halfvec({space.dimensions:d})) halfvec_ip_ops)"
+        f" WHERE space_id = {space.id:d} AND chunk_id > {planned.above:d} AND chunk_id <= {planned.up_to:d}",
+        timeout=BUILT_WITHIN_S,
+    )
+    vectors = await connection.fetchval(
+        "SELECT count(*) FROM chunk_vectors WHERE space_id = $1 AND chunk_id > $2 AND chunk_id <= $3",
+        space.id,
+        planned.above,
+        planned.up_to,
+        timeout=BUILT_WITHIN_S,
+    )
+    async with connection.transaction():
+        await connection.execute(
+            "DELETE FROM vector_parts WHERE index_name = ANY($1::text[])",
+            [part.index_name for part in planned.replaced],
+        )
+        await connection.execute(
+            "INSERT INTO vector_parts (space_id, above, up_to, vectors, index_name)"
+            " VALUES ($1, $2, $3, $4, $5)",
+            space.id,
+            planned.above,
+            planned.up_to,
+            vectors,
+            index,
+        )
+    for part in planned.replaced:
+        await _drop(connection, part.index_name)
+    return Part(planned.above, planned.up_to, vectors, index)
+
+
+async def drop_leftovers(connection: asyncpg.Connection) -> None:
+    """Drop indexes that no part has: of builds that did not come to their end."""
+    left = await connection.fetch(
+        """
+        SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+        WHERE i.indrelid = 'chunk_vectors'::regclass AND c.relname ~ '^chunk_vectors_space_[0-9_]+$'
+            AND c.relname NOT IN (SELECT index_name FROM vector_parts)
+        """
+    )
+    for row in left:
+        await _drop(connection, row["relname"])
+
+
+async def _drop(connection: asyncpg.Connection, index: str) -> None:
+    await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}", timeout=BUILT_WITHIN_S)
