@@ -75,8 +75,8 @@ async def fill(
     sentences = [s.strip() for text in texts for s in re.split(r"(?<= \.) ", text) if len(s) > 40]
     try:
         await connection.execute(
-            "INSERT INTO collections (name, weighed_length)"
-            " SELECT 'c' || n, 60 FROM generate_series(0, 99) AS n"
+            "INSERT INTO collections (name, weighed_length, space_id)"
+            " SELECT 'c' || n, 60, 1 FROM generate_series(0, 99) AS n"
         )
         next_id = itertools.count(1)
         for first in range(0, chunks, 5000):
