@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -96,6 +96,11 @@ class Servers:
         name = urlsplit(database_url).path[1:]
         asyncio.run(execute(self._postgres.url, f"DROP DATABASE {name} WITH (FORCE)"))
 
+    def cpu_seconds(self) -> float:
+        """What PostgreSQL has used so far."""
+        assert self._postgres.pid is not None
+        return cpu_seconds(self._postgres.pid)
+
     def versions(self) -> str:
         """Of both, and of pgvector."""
         url = self.new_database_url()
@@ -134,6 +139,22 @@ async def fetch_value(database_url: str, sql: str) -> Any:
         return await connection.fetchval(sql)
     finally:
         await connection.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and its descendants have used, those that have ended among them."""
+    own: dict[int, tuple[int, int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # It has ended meanwhile.
+            # The name comes before, in parentheses, and may hold anything.
+            fields = path.read_text().rpartition(")")[2].split()
+            own[int(path.parent.name)] = (int(fields[1]), sum(map(int, fields[11:15])))
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        total += own.get(one, (0, 0))[1]
+        waiting += [child for child, (parent, _) in own.items() if parent == one]
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def conditions() -> str:

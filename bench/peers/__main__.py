@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -21,7 +23,7 @@ from app.embedding.static import StaticModel
 from bench import report
 from bench.peers import ask_peer
 from bench.peers.corpus import documents
-from bench.support import Servers, conditions, fetch_value, servers, service
+from bench.support import Servers, conditions, cpu_seconds, fetch_value, servers, service
 
 SHORT, FULL = 200, 2500  # Documents, of which each makes four or five chunks.
 ROUNDS = 3
@@ -33,6 +35,7 @@ SETTINGS = {
     "CHUNK_OVERLAP_TOKENS": str(OVERLAP_TOKENS),
     "LOG_LEVEL": "WARNING",
 }
+WARM_UP = 50  # Documents, so that each worker has its parsers up and its statements prepared.
 POLL_S = 0.05
 
 
@@ -40,6 +43,7 @@ class Run(NamedTuple):
     """One side, once."""
 
     seconds: float
+    cpu_seconds: float  # Of all processes that took part, PostgreSQL's too.
     chunks: int
     versions: dict[str, str]
 
@@ -63,11 +67,13 @@ def sluice(on: Servers, texts: list[str]) -> Run:
     urls = {"DATABASE_URL": on.new_database_url(), "REDIS_URL": on.emptied_redis_url()}
     try:
         with service(workers=WORKERS, settings=SETTINGS | urls) as stack:
-            asyncio.run(ingest(stack.options.url, ["The first makes everything warm."]))
+            asyncio.run(ingest(stack.options.url, [f"Warm {number}." for number in range(WARM_UP)]))
             before = asyncio.run(indexed_rows(urls["DATABASE_URL"], "chunk_vectors"))
+            cpu_before = cpu_seconds(os.getpid())  # API, workers and servers are below this process.
             seconds = asyncio.run(ingest(stack.options.url, texts))
+            cpu = cpu_seconds(os.getpid()) - cpu_before
             rows = asyncio.run(indexed_rows(urls["DATABASE_URL"], "chunk_vectors"))
-        return Run(seconds, rows - before, {})
+        return Run(seconds, cpu, rows - before, {})
     finally:
         on.drop(urls["DATABASE_URL"])
 
@@ -113,13 +119,15 @@ def peer(name: str, *, in_one_go: bool = False) -> Callable[[Servers, list[str]]
             "in_one_go": in_one_go,
         }
         try:
+            before = on.cpu_seconds()
             told = ask_peer(name, question)
+            cpu = told["cpu_seconds"] + on.cpu_seconds() - before
             rows = asyncio.run(indexed_rows(url, told["table"]))
         finally:
             on.drop(url)
         if rows != told["chunks"]:
             sys.exit(f"{name} says that it has stored {told['chunks']} chunks, and there are {rows}.")
-        return Run(told["seconds"], told["chunks"], told["versions"])
+        return Run(told["seconds"], cpu, told["chunks"], told["versions"])
 
     return load
 
@@ -165,7 +173,7 @@ def compare(on: Servers, texts: list[str]) -> dict[str, list[Run]]:
         for side in SIDES[:: 1 if number % 2 == 0 else -1]:
             run = side.load(on, texts)
             runs[side.label].append(run)
-            said = f"{run.chunks} chunks in {run.seconds:.1f} s"
+            said = f"{run.chunks} chunks in {run.seconds:.1f} s, {run.cpu_seconds:.1f} s of CPU"
             print(f"round {number + 1} of {ROUNDS}: {side.label}: {said}", file=sys.stderr)
     return {side.label: runs[side.label] for side in SIDES}
 
@@ -193,14 +201,16 @@ def section(head: str, runs: dict[str, list[Run]], bars: list[report.Bar], count
                 side.label,
                 f"{report.figure(bar.median)} ({bar.spread})",
                 report.figure(bar.median * chunks / count),
-                report.figure(sorted(seconds)[len(seconds) // 2]),
+                report.figure(statistics.median(seconds)),
                 f"{chunks:,}",
+                report.figure(statistics.median(run.cpu_seconds for run in runs[side.label]) / count * 1000),
                 side.keywords,
                 side.lost_in_a_crash,
                 side.retries,
             ]
         )
     names = ["documents/s (spread)", "chunks/s", "seconds until all is searchable", "chunks"]
+    names += ["CPU ms a document"]
     names += ["keyword index", "a crash loses", "retries"]
     return "\n\n".join(
         [
