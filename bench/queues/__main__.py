@@ -58,7 +58,7 @@ SIDES = [
         ],
         2000,
     ),
-    Side("RQ", "with_rq", ["rq.cli", "worker", "--quiet"], 100),
+    Side("RQ", "with_rq", ["rq.cli", "worker", "--quiet"], 60),
     Side("RQ, SimpleWorker", "with_rq", ["rq.cli", "worker", "--quiet", "-w", "rq.SimpleWorker"], 300),
     Side(
         "taskiq",
