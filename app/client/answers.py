@@ -189,7 +189,7 @@ class Batch(Answer):
 class EmbeddingModel(Answer):
     """What makes a collection's vectors."""
 
-    embedder: Literal["minilm", "openai", "hash"]
+    embedder: Literal["minilm", "static", "openai", "hash"]
     model: str
     dimensions: int
 

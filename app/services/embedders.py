@@ -128,13 +128,17 @@ async def opened(settings: Settings) -> AsyncIterator[Embedders]:
 
 
 async def _open(settings: Settings, name: str, model: str, dimensions: int) -> Embedder:
-    # Imported only where they are used: the one loads a model's runtime, the other an HTTP client.
+    # Imported only where they are used: two load a model's runtime, the third an HTTP client.
     if name == "minilm":
         from app.embedding.minilm import MiniLMEmbedder  # noqa: PLC0415
 
         return await MiniLMEmbedder.open(
             cache_dir=settings.MODEL_CACHE_DIR, threads=settings.EMBEDDER_THREADS
         )
+    if name == "static":
+        from app.embedding.static import StaticEmbedder  # noqa: PLC0415
+
+        return await StaticEmbedder.open()
     if name == "openai":
         from app.embedding.openai import OpenAIEmbedder  # noqa: PLC0415
 

@@ -15,7 +15,10 @@ ENVIRONMENTS = Path(".data/bench")
 
 
 def ask_peer(name: str, question: Any) -> Any:
-    """What `bench/peers/<name>.py` answers: JSON in, JSON out; its requirements are installed first."""
+    """What `bench/peers/<name>.py` answers: JSON in, JSON in its last line out.
+
+    What `bench/requirements-<name>.txt` names is installed first.
+    """
     done = subprocess.run(
         [environment(name), HERE / f"{name}.py"],
         input=json.dumps(question),
@@ -23,7 +26,7 @@ def ask_peer(name: str, question: Any) -> Any:
         text=True,
         check=True,
     )
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def environment(name: str) -> Path:

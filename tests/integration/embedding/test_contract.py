@@ -19,6 +19,7 @@ from app.embedding.hash import HashEmbedder
 from app.embedding.minilm import MiniLMEmbedder
 from app.embedding.openai import OpenAIEmbedder
 from app.embedding.protocol import Embedder, TextKind
+from app.embedding.static import StaticEmbedder, StaticModel
 
 TEXTS = [
     "The lock keeper opens the sluice before the barge arrives.",
@@ -90,7 +91,7 @@ def openai(service: Service) -> OpenAIEmbedder:
     )
 
 
-@pytest.fixture(params=["hash", "minilm", "openai"])
+@pytest.fixture(params=["hash", "minilm", "static", "openai"])
 async def embedder(
     request: pytest.FixtureRequest, cache_dir: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Embedder]:
@@ -101,6 +102,8 @@ async def embedder(
         embedder = HashEmbedder()
     elif request.param == "minilm":
         embedder = await MiniLMEmbedder.open(cache_dir=cache_dir)
+    elif request.param == "static":
+        embedder = await StaticEmbedder.open()
     else:
         embedder = openai(service)
     yield embedder
@@ -199,7 +202,7 @@ async def test_closed_twice_is_closed_and_embeds_no_more(embedder: Embedder) -> 
 # Tokens need no event loop, and Hypothesis none of the fixtures above.
 
 
-@pytest.fixture(scope="module", params=["hash", "minilm", "openai"])
+@pytest.fixture(scope="module", params=["hash", "minilm", "static", "openai"])
 def token_offsets(
     request: pytest.FixtureRequest, cache_dir: Path, service: Service
 ) -> Iterator[Callable[[str], list[tuple[int, int]]]]:
@@ -207,6 +210,8 @@ def token_offsets(
         minilm = MiniLMEmbedder._load(cache_dir, 1, "int8")
         yield lambda text: list(minilm.token_offsets(text))
         minilm._batcher.close()
+    elif request.param == "static":
+        yield StaticModel.load().token_offsets
     else:
         embedder = HashEmbedder() if request.param == "hash" else openai(service)
         yield lambda text: list(embedder.token_offsets(text))
