@@ -1,8 +1,7 @@
-"""`sluice up` as a real process: what it starts, that it mends it, and that nothing is left of it."""
+"""`sluice up` as a real process: what it starts, and that nothing is left of it when it ends."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,48 +30,19 @@ def test_ctrl_c_stops_everything_and_leaves_nothing_behind(up: Running) -> None:
     assert "Traceback" not in up.process.stdout.read()
 
 
-def test_down_stops_it_from_another_terminal(up: Running) -> None:
+def test_a_second_up_on_the_same_data_names_the_first_and_down_stops_it_from_another_terminal(
+    up: Running,
+) -> None:
+    second = run("up", "--data", up.data, "--port", free_port())
+    assert second.returncode == 1
+    assert f"in use by process {up.process.pid} ({up.url})" in second.stderr
+    assert ready(up)
+
     answer = run("down", "--data", up.data)
     assert answer.returncode == 0, answer.stderr
     assert f"Stopped process {up.process.pid}" in answer.stdout
     assert up.process.wait(10) == 0
     assert run("down", "--data", up.data).stdout.startswith("Nothing runs")
-
-
-def test_a_second_up_on_the_same_data_names_the_first(up: Running) -> None:
-    answer = run("up", "--data", up.data, "--port", free_port())
-    assert answer.returncode == 1
-    assert f"in use by process {up.process.pid} ({up.url})" in answer.stderr
-    assert ready(up)
-
-
-def test_killing_it_takes_everything_down(up: Running) -> None:
-    pids = list(up.descendants())
-    up.process.kill()
-    wait_until(lambda: not any(is_alive(pid) for pid in pids))
-
-
-def test_a_killed_api_comes_back(up: Running) -> None:
-    os.kill(up.pid_of("uvicorn"), signal.SIGKILL)
-    wait_until(lambda: not ready(up))
-    wait_until(lambda: ready(up))
-
-
-def test_killed_workers_come_back_and_leave_no_orphans(up: Running) -> None:
-    guard = up.pid_of("dramatiq")
-    family = {pid for pid in up.descendants() if os.getsid(pid) == guard}
-    (master,) = (pid for pid in family if up.parent_of(pid) == guard)
-    os.kill(master, signal.SIGKILL)
-    wait_until(lambda: not any(is_alive(pid) for pid in family))
-    assert ingest(up, "The heron stands on the lower gate.")["status"] == "COMPLETED"
-
-
-def test_killed_servers_come_back_where_they_were(up: Running) -> None:
-    os.kill(up.pid_of("valkey-server"), signal.SIGKILL)
-    os.kill(up.pid_of("bin/postgres"), signal.SIGKILL)
-    wait_until(lambda: not ready(up))
-    wait_until(lambda: ready(up))
-    assert ingest(up, "The swan has five cygnets.")["status"] == "COMPLETED"
 
 
 def test_documents_outlive_the_process(up: Running) -> None:
