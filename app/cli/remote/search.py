@@ -106,6 +106,7 @@ def passage_of(hit: Hit, *, full: bool = False) -> Text:
     for part, is_word in parts:
         # Spaces around a word belong to the sentence, and stay; all others become one.
         begins, ends = part[:1].isspace(), part[-1:].isspace() and len(part) > 1
+        begins = begins and not text.plain.endswith(" ")
         shown = f"{' ' if begins else ''}{clean(part)}{' ' if ends else ''}"
         text.append(shown, MARK if is_word else "")
     return text

@@ -1,0 +1,163 @@
+"""`sluice ingest`: folders, files and standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.ingesting.report import Report, Result
+from app.cli.ingesting.screen import shown
+from app.cli.ingesting.summary import summarize
+from app.cli.ingesting.sync import Sync, Wishes
+from app.cli.ingesting.tally import Tally
+from app.cli.ingesting.walking import STDIN, File, TwoOfOneName, Walk
+from app.cli.remote.command import Session
+from app.cli.remote.completion import collection_names
+from app.cli.remote.options import json_object
+
+
+def ingest(
+    context: typer.Context,
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files and folders; - is what comes in.")
+    ],
+    *,
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", help="Where to.", autocompletion=collection_names)
+    ] = "default",
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", "-m", help='For all of them: key=value, or {"key": …}; can be repeated.'),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Put before the names of the documents, like `handbook/`.")
+    ] = "",
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", "-x", help="Leave out what is called so, like '*.log'.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the document from - is called; sending it again updates it.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Until all are searchable, or failed.")
+    ] = True,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Then go on, whenever a file changes, until Ctrl-C.")
+    ] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="With --watch: delete the document of a file that is deleted.")
+    ] = False,
+) -> None:
+    """Take files and folders in, and tell what became of each.
+
+    A file is known by its path below the folder given: when it has changed, it becomes a new version of its
+    document, and when it has not, it is not sent. So the same call again does only what is left to do.
+
+    The exit code is 0 when all is well, 1 when something failed, 2 when the call cannot be carried out, 3
+    when the server does not answer, and 130 after Ctrl-C.
+    """
+    session = Session.of(context)
+    wishes = Wishes(collection, metadata_of(metadata or ()), wait)
+    walk = walked(paths, prefix=prefix, exclude=exclude or (), name=name)
+    report = Report([Result(file) for file in walk.files.values()], walk.left_out, walk.unreadable)
+    asyncio.run(once(session, report, wishes))
+    summarize(session, report, waited=wait)
+    raise typer.Exit(report.exit_code)
+
+
+def metadata_of(said: Sequence[str]) -> dict[str, Any] | None:
+    """All of them together; values that are JSON are what they are, all others are texts.
+
+    Raises:
+        typer.BadParameter: One is neither an object nor key=value.
+    """
+    found: dict[str, Any] = {}
+    for each in said:
+        key, equals, value = each.partition("=")
+        if each.lstrip().startswith("{"):
+            found |= json_object(each)
+        elif not equals or not key:
+            raise typer.BadParameter(
+                f'{each!r} is neither key=value nor a JSON object like {{"key": "value"}}.'
+            )
+        else:
+            found[key.strip()] = value
+    return found or None
+
+
+def walked(paths: Sequence[str], *, prefix: str, exclude: Sequence[str], name: str | None) -> Walk:
+    """All that the paths mean.
+
+    Raises:
+        typer.BadParameter: There is nothing at one of them, or documents could not be told apart.
+    """
+    walk = Walk(prefix=prefix, exclude=exclude)
+    try:
+        walk.add(Path(path) for path in paths if path != STDIN)
+    except TwoOfOneName as error:
+        raise typer.BadParameter(str(error)) from None
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}.") from None
+    if STDIN in paths:
+        content = sys.stdin.buffer.read()
+        external_id = None if name is None else prefix + name
+        file = File(external_id or "standard input", external_id, len(content), content=content)
+        walk.files[file.label] = file
+    elif name is not None:
+        raise typer.BadParameter("--name is for what comes from -; files have names of their own.")
+    return walk
+
+
+async def once(session: Session, report: Report, wishes: Wishes) -> None:
+    """One pass over the files of a report, in front of a person."""
+    begun = monotonic()
+    tally = Tally(total=len(report.results))
+    async with session.async_sluice() as sluice:
+        sync = Sync(
+            sluice,
+            report,
+            wishes=wishes,
+            tally=tally,
+            shows_stages=session.out.notes.is_terminal,
+        )
+
+        def stop() -> None:
+            report.was_interrupted = True
+            session.out.note("Finishing what is in the air; Ctrl-C again stops at once.", style="yellow")
+            sync.stop()
+
+        with interruptible(stop), shown(tally, session.out, waits=wishes.wait):
+            try:
+                await sync.run()
+            except asyncio.CancelledError:
+                if not report.was_interrupted:
+                    raise
+    report.elapsed_s = monotonic() - begun
+
+
+@contextmanager
+def interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, the first Ctrl-C calls `stop`, and the second one cancels the task."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def second() -> None:
+        task.cancel()
+
+    def first() -> None:
+        loop.add_signal_handler(signal.SIGINT, second)
+        stop()
+
+    loop.add_signal_handler(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
