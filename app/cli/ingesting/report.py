@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.cli.ingesting.walking import File, LeftOut
+from app.cli.ingesting.walking import File, LeftOut, Walk
 from app.cli.remote.command import error_as_json
 from app.cli.remote.exits import ExitCode, exit_code_of
 from app.client import Document, DocumentError, SluiceError, Status
@@ -131,3 +131,8 @@ class Report:
             "error": None if self.trouble is None else error_as_json(self.trouble),
             "files": [result.as_json() for result in self.results],
         }
+
+
+def results_of(walk: Walk) -> list[Result]:
+    """One for each file, with nothing in it yet."""
+    return [Result(file) for file in walk.files.values()]

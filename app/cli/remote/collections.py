@@ -12,7 +12,7 @@ from rich.text import Text
 from app.cli.remote.command import ServerCommand, Session
 from app.cli.remote.completion import collection_names
 from app.cli.remote.exits import ExitCode
-from app.cli.remote.options import YesOption
+from app.cli.remote.options import WrongCall, YesOption
 from app.cli.remote.output import clean, moment
 from app.cli.remote.steering import confirm
 from app.client import Collection
@@ -98,7 +98,7 @@ def create(
         except CollectionNotFound:
             pass
         else:
-            raise typer.BadParameter(f"{name} is there already: change it by `sluice collections set`.")
+            raise WrongCall(f"{name} is there already: change it by `sluice collections set`.")
         tell(session, sluice.put_collection(name, **_said(language, chunk_tokens, overlap_tokens, embedder)))
 
 
@@ -118,9 +118,7 @@ def change(
     """
     said = _said(language, chunk_tokens, overlap_tokens, embedder)
     if not said:
-        raise typer.BadParameter(
-            "Say what to change: --language, --chunk-tokens, --overlap-tokens or --embedder."
-        )
+        raise WrongCall("Say what to change: --language, --chunk-tokens, --overlap-tokens or --embedder.")
     session = Session.of(context)
     with session.sluice() as sluice:
         sluice.collection(name)  # `set` makes none: a name that was mistyped has to be told.

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.ingesting.report import Report, Result
-from app.cli.ingesting.screen import shown
+from app.cli.ingesting.report import Report, results_of
+from app.cli.ingesting.running import Running
 from app.cli.ingesting.summary import summarize
-from app.cli.ingesting.sync import Sync, Wishes
-from app.cli.ingesting.tally import Tally
+from app.cli.ingesting.sync import Wishes
 from app.cli.ingesting.walking import STDIN, File, TwoOfOneName, Walk
 from app.cli.remote.command import Session
 from app.cli.remote.completion import collection_names
-from app.cli.remote.options import json_object
+from app.cli.remote.options import WrongCall, json_object
 
 
 def ingest(
     context: typer.Context,
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files and folders; - is what comes in.")
+        list[str], typer.Argument(metavar="PATH...", help="Files and folders; - is standard input.")
     ],
     *,
     collection: Annotated[
@@ -50,7 +46,7 @@ def ingest(
         bool, typer.Option("--wait/--no-wait", help="Until all are searchable, or failed.")
     ] = True,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Then go on, whenever a file changes, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Go on, whenever a file changes, until Ctrl-C.")
     ] = False,
     delete: Annotated[
         bool, typer.Option("--delete", help="With --watch: delete the document of a file that is deleted.")
@@ -66,18 +62,33 @@ def ingest(
     """
     session = Session.of(context)
     wishes = Wishes(collection, metadata_of(metadata or ()), wait)
-    walk = walked(paths, prefix=prefix, exclude=exclude or (), name=name)
-    report = Report([Result(file) for file in walk.files.values()], walk.left_out, walk.unreadable)
+    excluded = exclude or ()
+    if watch:
+        require_folders(paths)
+        report = asyncio.run(in_step(session, wishes, paths, prefix=prefix, exclude=excluded, deletes=delete))
+        raise typer.Exit(report.exit_code)
+    walk = walked(paths, prefix=prefix, exclude=excluded, name=name)
+    report = Report(results_of(walk), walk.left_out, walk.unreadable)
     asyncio.run(once(session, report, wishes))
     summarize(session, report, waited=wait)
     raise typer.Exit(report.exit_code)
+
+
+def require_folders(paths: Sequence[str]) -> None:
+    """
+    Raises:
+        WrongCall: One of them is none, so that it cannot be watched.
+    """
+    for path in paths:
+        if not Path(path).is_dir():
+            raise WrongCall(f"--watch is for folders, and {path} is none.")
 
 
 def metadata_of(said: Sequence[str]) -> dict[str, Any] | None:
     """All of them together; values that are JSON are what they are, all others are texts.
 
     Raises:
-        typer.BadParameter: One is neither an object nor key=value.
+        WrongCall: One is neither an object nor key=value.
     """
     found: dict[str, Any] = {}
     for each in said:
@@ -85,9 +96,7 @@ def metadata_of(said: Sequence[str]) -> dict[str, Any] | None:
         if each.lstrip().startswith("{"):
             found |= json_object(each)
         elif not equals or not key:
-            raise typer.BadParameter(
-                f'{each!r} is neither key=value nor a JSON object like {{"key": "value"}}.'
-            )
+            raise WrongCall(f'{each!r} is neither key=value nor a JSON object like {{"key": "value"}}.')
         else:
             found[key.strip()] = value
     return found or None
@@ -97,67 +106,50 @@ def walked(paths: Sequence[str], *, prefix: str, exclude: Sequence[str], name: s
     """All that the paths mean.
 
     Raises:
-        typer.BadParameter: There is nothing at one of them, or documents could not be told apart.
+        WrongCall: There is nothing at one of them, or documents could not be told apart.
     """
     walk = Walk(prefix=prefix, exclude=exclude)
     try:
         walk.add(Path(path) for path in paths if path != STDIN)
     except TwoOfOneName as error:
-        raise typer.BadParameter(str(error)) from None
+        raise WrongCall(str(error)) from None
     except OSError as error:
-        raise typer.BadParameter(f"{error.filename}: {error.strerror}.") from None
+        raise WrongCall(f"{error.filename}: {error.strerror}.") from None
     if STDIN in paths:
         content = sys.stdin.buffer.read()
         external_id = None if name is None else prefix + name
         file = File(external_id or "standard input", external_id, len(content), content=content)
         walk.files[file.label] = file
     elif name is not None:
-        raise typer.BadParameter("--name is for what comes from -; files have names of their own.")
+        raise WrongCall("--name is for what comes from -; files have names of their own.")
     return walk
 
 
 async def once(session: Session, report: Report, wishes: Wishes) -> None:
-    """One pass over the files of a report, in front of a person."""
-    begun = monotonic()
-    tally = Tally(total=len(report.results))
+    """One pass over the files of a report."""
+    running = Running(session, wishes)
     async with session.async_sluice() as sluice:
-        sync = Sync(
-            sluice,
-            report,
-            wishes=wishes,
-            tally=tally,
-            shows_stages=session.out.notes.is_terminal,
-        )
-
-        def stop() -> None:
-            report.was_interrupted = True
-            session.out.note("Finishing what is in the air; Ctrl-C again stops at once.", style="yellow")
-            sync.stop()
-
-        with interruptible(stop), shown(tally, session.out, waits=wishes.wait):
-            try:
-                await sync.run()
-            except asyncio.CancelledError:
-                if not report.was_interrupted:
-                    raise
-    report.elapsed_s = monotonic() - begun
+        with running.interruptible():
+            await running.pass_over(sluice, report)
 
 
-@contextmanager
-def interruptible(stop: Callable[[], None]) -> Iterator[None]:
-    """Inside the block, the first Ctrl-C calls `stop`, and the second one cancels the task."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
+async def in_step(
+    session: Session,
+    wishes: Wishes,
+    paths: Sequence[str],
+    *,
+    prefix: str,
+    exclude: Sequence[str],
+    deletes: bool,
+) -> Report:
+    """Passes until Ctrl-C; the report of the first one."""
+    from app.cli.ingesting.watching import FolderWatch  # noqa: PLC0415  # Only who watches needs watchfiles.
 
-    def second() -> None:
-        task.cancel()
-
-    def first() -> None:
-        loop.add_signal_handler(signal.SIGINT, second)
-        stop()
-
-    loop.add_signal_handler(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
+    running = Running(session, wishes)
+    roots = [Path(path) for path in paths]
+    watch = FolderWatch(running, roots, prefix=prefix, exclude=exclude, deletes=deletes)
+    async with session.async_sluice() as sluice:
+        with running.interruptible():
+            await watch.run(sluice)
+    watch.report.was_interrupted = running.stopping.is_set()
+    return watch.report

@@ -21,6 +21,14 @@ class StatusName(StrEnum):
     FAILED = "FAILED"
 
 
+class WrongCall(typer.BadParameter):
+    """It cannot be carried out as it was called; nothing was done."""
+
+    def format_message(self) -> str:
+        """The sentence alone: it says itself what is wrong."""
+        return self.message
+
+
 AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -28,14 +36,14 @@ def json_object(text: str) -> dict[str, Any]:
     """An option's value that is a JSON object.
 
     Raises:
-        typer.BadParameter: It is something else.
+        WrongCall: It is something else.
     """
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no JSON: {error}.") from None
+        raise WrongCall(f"{text!r} is no JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise typer.BadParameter(f'{text!r} is no JSON object: give one like {{"field": "value"}}.')
+        raise WrongCall(f'{text!r} is no JSON object: give one like {{"field": "value"}}.')
     return value
 
 
@@ -43,7 +51,7 @@ def moment_or_age(text: str) -> datetime:
     """A moment as `2026-11-24` or `2026-11-24T09:00` (of this machine's time), or as long ago as `90m`, `2d`.
 
     Raises:
-        typer.BadParameter: It is neither.
+        WrongCall: It is neither.
     """
     number, unit = text[:-1], text[-1:]
     if number.isdigit() and unit in AGES:
@@ -51,7 +59,7 @@ def moment_or_age(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
-        raise typer.BadParameter(
+        raise WrongCall(
             f"{text!r} is no time: give one like 2026-11-24, 2026-11-24T09:00, 90m or 2d."
         ) from None
 

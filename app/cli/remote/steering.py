@@ -12,7 +12,7 @@ import typer
 
 from app.cli.remote.command import Session, error_as_json, sentence
 from app.cli.remote.exits import ExitCode, is_unreachable
-from app.cli.remote.options import CodeOption, CollectionOption, StatusName, YesOption
+from app.cli.remote.options import CodeOption, CollectionOption, StatusName, WrongCall, YesOption
 from app.cli.remote.output import clean
 from app.client import Sluice, SluiceError, Status
 from app.core import wording
@@ -113,7 +113,7 @@ def delete(
 
 def _require_choice(ids: Sequence[UUID] | None, is_filtered: object) -> None:
     if bool(ids) == bool(is_filtered):
-        raise typer.BadParameter("Give ids of documents, or options that say which; not both.")
+        raise WrongCall("Give ids of documents, or options that say which; not both.")
 
 
 def _deleted(sluice: Sluice, document_id: UUID) -> str:
@@ -186,12 +186,12 @@ def confirm(what: str, *, yes: bool) -> bool:
     """Whether a person wants it; asked on standard error, unless it was said before.
 
     Raises:
-        typer.BadParameter: There is nobody to ask.
+        WrongCall: There is nobody to ask.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise typer.BadParameter(f"{what}? Nobody is there to ask: add --yes.")
+        raise WrongCall(f"{what}? Nobody is there to ask: add --yes.")
     return typer.confirm(f"{what}?", err=True)
 
 
