@@ -15,7 +15,8 @@ from app.cli.ingesting.tally import Tally
 from app.cli.remote.output import Output
 from app.core import wording
 
-BAR_COLUMNS = 16
+#: So that everything fits into 80 columns.
+BAR_COLUMNS = 12
 LINE_EVERY_S = 5.0
 
 #: In the order in which a document comes to them.
@@ -60,8 +61,10 @@ def line(tally: Tally, *, waits: bool) -> str:
 def view(tally: Tally, *, waits: bool) -> Table:
     """A bar for each half of the way, with numbers, rate and the time that is left."""
     grid = Table.grid(padding=(0, 1))
+    for _ in range(4):
+        grid.add_column(no_wrap=True)
     if tally.sending_at is None:
-        grid.add_row("Comparing", _bar(tally.compared, tally.total), _of(tally.compared, tally.total))
+        grid.add_row("Comparing", _bar(tally.compared, tally.total), _of(tally.compared, tally.total), "")
         return grid
     sending = f"{wording.size(tally.moved_bytes)} of {wording.size(tally.to_send_bytes)}"
     grid.add_row(

@@ -31,8 +31,8 @@ def summarize(session: Session, report: Report, *, waited: bool) -> None:
     out.say(headline(report))
     if report.trouble is not None:
         out.note(session.without_secrets(sentence(report.trouble)), style="red")
-    if unsent := report.counts[Fate.UNSENT]:
-        out.note(f"{wording.count(unsent, 'file')} not sent: the same call again goes on from here.")
+    if report.counts[Fate.UNSENT]:
+        out.note("The same call again goes on from here.")
     under_way = sum(result.status in {"PENDING", "PROCESSING"} for result in report.results)
     if under_way and not waited:
         out.note(f"{wording.count(under_way, 'document')} under way; `sluice status` tells how they get on.")

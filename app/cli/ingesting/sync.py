@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from app.cli.ingesting.comparing import known_of, unchanged
 from app.cli.ingesting.following import Follower
@@ -18,6 +18,8 @@ from app.cli.remote.exits import is_unreachable
 from app.client import AsyncSluice, Document, Item, Outcome, SluiceError
 from app.client.errors import NotSendable
 from app.client.items import SMALL_BYTES
+
+T = TypeVar("T")
 
 #: Requests in the air at the same time. While one waits for the server's disk, another is on the wire.
 SENDERS = 3
@@ -72,7 +74,7 @@ class Sync:
         try:
             to_send = await self._compare()
             await self._send(to_send)
-            await self._unless_stopped(self._follower.finish())
+            await self._unless_stopped(self._follower.finish(), None)
         except SluiceError as error:
             self._give_up(error)
         finally:
@@ -83,12 +85,12 @@ class Sync:
         self._report.trouble = self._report.trouble or error
         self.stop()
 
-    async def _unless_stopped(self, work: Any) -> None:
-        task, stopped = asyncio.ensure_future(work), asyncio.create_task(self._stopping.wait())
+    async def _unless_stopped(self, work: Coroutine[None, None, T], otherwise: T) -> T:
+        """What the work comes to, or something else if it is not done when all has to stop."""
+        task, stopped = asyncio.create_task(work), asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
+            return task.result() if task.done() else otherwise
         finally:
             task.cancel()
             stopped.cancel()
@@ -101,12 +103,13 @@ class Sync:
 
     async def _compare(self) -> list[File]:
         files = [result.file for result in self._report.results]
-        self._known = await known_of(self._sluice, files, self._wishes.collection)
+        asked = known_of(self._sluice, files, self._wishes.collection)
+        self._known = await self._unless_stopped(asked, {})
         to_send, to_retry = [], []
         async for file, is_known in unchanged(files, self._known):
-            self._tally.compared += 1
             if self._stopping.is_set():
                 break
+            self._tally.compared += 1
             if not is_known:
                 to_send.append(file)
                 self._tally.to_send += 1
