@@ -63,8 +63,7 @@ def _tell_failures(out: Output, failures: Sequence[Result]) -> None:
         by_code.setdefault(result.trouble.code, []).append(result)
     for code, some in by_code.items():
         out.say(Text.assemble((code, "bold red"), f" ({wording.count(len(some), 'file')})"))
-        for result in some[:SHOWN_OF_A_KIND]:
-            _tell_failure(out, result)
+        out.pairs(map(_failure, some[:SHOWN_OF_A_KIND]), indent=2)
         if (more := len(some) - SHOWN_OF_A_KIND) > 0:
             out.say(f"  … and {more:,} more; --json has all of them")
         hint = some[0].trouble.hint if some[0].trouble else ""
@@ -72,10 +71,9 @@ def _tell_failures(out: Output, failures: Sequence[Result]) -> None:
             out.say(Text.assemble("  ", (f"→ {clean(hint)}", "italic")))
 
 
-def _tell_failure(out: Output, result: Result) -> None:
+def _failure(result: Result) -> tuple[str, str]:
     message = clean(result.trouble.message) if result.trouble else ""
-    known = f" ({result.document_id})" if result.document_id else ""
-    out.say(f"  {clean(result.file.label)}: {message}{known}")
+    return clean(result.file.label), f"{message} {result.document_id or ''}".rstrip()
 
 
 def _tell_unreadable(out: Output, unreadable: Sequence[LeftOut]) -> None:

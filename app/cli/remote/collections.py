@@ -27,6 +27,9 @@ collections = typer.Typer(
     rich_markup_mode=None,
 )
 
+#: Of a setting that a collection has no value of its own for.
+AS_SET = "as set for the server"
+
 NameArgument = Annotated[str, typer.Argument(help="Of the collection.", autocompletion=collection_names)]
 
 
@@ -158,8 +161,7 @@ def tell(session: Session, collection: Collection) -> None:
     if session.out.as_json:
         session.out.json(collection.model_dump(mode="json"))
         return
-    for name, value in facts(collection):
-        session.out.say(Text.assemble((f"{name:<12}", "dim"), value))
+    session.out.pairs((Text(name, style="dim"), said) for name, said in facts(collection))
 
 
 def facts(collection: Collection) -> Iterator[tuple[str, str]]:
@@ -172,10 +174,8 @@ def facts(collection: Collection) -> Iterator[tuple[str, str]]:
     yield "size", wording.size(collection.size_bytes)
     yield "language", clean(collection.language)
     tokens, overlap = collection.chunk_tokens, collection.overlap_tokens
-    yield (
-        "chunking",
-        f"{tokens or 'the server’s'} tokens, overlap {'the server’s' if overlap is None else overlap}",
-    )
+    yield "chunk tokens", AS_SET if tokens is None else f"{tokens:,}"
+    yield "overlap", AS_SET if overlap is None else f"{overlap:,}"
     model = collection.embedding
     yield (
         "model",

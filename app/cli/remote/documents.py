@@ -17,6 +17,10 @@ from app.core import wording
 
 COLUMNS = ("id", "status", "age", "size", "chunks", "document")
 
+#: On terminals with fewer columns than WIDE.
+NARROW = ("id", "status", "age", "document")
+WIDE = 110
+
 
 def documents(
     context: typer.Context,
@@ -80,7 +84,9 @@ def _tell(out: Output, page: list[Document], *, has_more: bool) -> None:
     if not page:
         out.note("No documents.")
         return
-    out.table(COLUMNS, [row(document) for document in page], right="age size chunks")
+    columns = COLUMNS if out.results.width >= WIDE else NARROW
+    rows = [dict(zip(COLUMNS, row(document), strict=True)) for document in page]
+    out.table(columns, [[cells[name] for name in columns] for cells in rows], right="age size chunks")
     if has_more:
         out.note(f"There are more: --limit {len(page) * 10}, or --all.", style="dim")
 

@@ -66,24 +66,28 @@ def _tell(out: Output, event: Event) -> None:
     elif isinstance(event, Ready):
         out.note("Listening; Ctrl-C ends it.", style="dim")
     else:
-        out.say(line(event))
+        out.results.print(line(event), soft_wrap=True)
 
 
 def line(event: DocumentEvent | ProgressEvent) -> Text:
     """A change on one line."""
-    at = event.at if isinstance(event, DocumentEvent) and event.at else datetime.now(UTC)
-    text = Text(at.astimezone().strftime("%H:%M:%S "), style="dim")
     if isinstance(event, ProgressEvent):
         of = f" of {event.progress.total:,}" if event.progress.total else ""
         said = f"{event.stage or ''} {event.progress.done:,}{of} {event.progress.unit}"
-        return text.append(f"{event.document_id} {said}", style="default")
-    text.append(f"{event.document_id} ", style="default")
-    text.append_text(Text("DELETED") if event.deleted else coloured(event.status))
-    if event.stage:
-        text.append(f" {event.stage}", style="default")
+        return Text.assemble(
+            (_clock(datetime.now(UTC)), "dim"), f" {said}  ", (str(event.document_id), "dim")
+        )
     name = event.external_id or event.title or event.source_name
-    if name:
-        text.append(f"  {clean(name)}", style="default")
-    if event.error:
-        text.append(f"  {event.error.code}: {clean(event.error.message)}", style="red")
-    return text
+    return Text.assemble(
+        (_clock(event.at or datetime.now(UTC)), "dim"),
+        " ",
+        "DELETED" if event.deleted else coloured(event.status),
+        f" {event.stage}" if event.stage else "",
+        f"  {clean(name)}" if name else "",
+        (f"  {event.error.code}: {clean(event.error.message)}" if event.error else "", "red"),
+        (f"  {event.document_id}", "dim"),
+    )
+
+
+def _clock(at: datetime) -> str:
+    return at.astimezone().strftime("%H:%M:%S")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -72,6 +73,16 @@ class Output:
     def note(self, text: str | Text, style: str = "") -> None:
         """A line beside the result."""
         self.notes.print(text, style=style, markup=False, soft_wrap=not self.notes.is_terminal)
+
+    def pairs(self, rows: Iterable[tuple[str | Text, str | Text]], *, indent: int = 0) -> None:
+        """Names and what is said of each; what does not fit into a line goes on below its beginning."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=self.results.width // 2)
+        grid.add_column(overflow="fold")
+        for name, said in rows:
+            grid.add_row(name, said)
+        if grid.rows:
+            self.results.print(Padding(grid, (0, 0, 0, indent), expand=False))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: str = "") -> None:
         """Columns by their names, those in `right` to the right; the last one takes what is left."""

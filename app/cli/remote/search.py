@@ -94,6 +94,8 @@ def place_of(hit: Hit) -> str:
     """Document, page and headings."""
     citation = hit.citation
     name = clean(citation.source or citation.title or hit.document_id)
+    if hit.collection != "default":
+        name = f"{clean(hit.collection)}/{name}"
     page = f", page {citation.page}" if citation.page else ""
     headings = "".join(f" › {clean(heading)}" for heading in citation.headings)
     return f"{name}{page}{headings}"

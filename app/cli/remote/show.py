@@ -28,8 +28,7 @@ def show(
         told = [attempt.model_dump(mode="json") for attempt in attempts]
         session.out.json({**document.model_dump(mode="json"), "attempts": told})
         return
-    for name, value in facts(document):
-        session.out.say(Text.assemble((f"{name:<12}", "dim"), value))
+    session.out.pairs((Text(name, style="dim"), said) for name, said in facts(document))
     _show_error(session.out, document)
     _show_attempts(session.out, attempts)
 

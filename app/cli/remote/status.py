@@ -38,8 +38,7 @@ def status(context: typer.Context) -> None:
     else:
         said = "takes documents" if refusal is None else f"takes no documents: {refusal}"
         session.out.say(session.without_secrets(f"{url} {said}"), style="green" if refusal is None else "red")
-        for name, value in facts(stats):
-            session.out.say(Text.assemble((f"{name:<10}", "dim"), value))
+        session.out.pairs((Text(name, style="dim"), said) for name, said in facts(stats))
     raise typer.Exit(ExitCode.GOOD if is_well else ExitCode.FAILED)
 
 
