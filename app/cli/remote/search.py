@@ -14,7 +14,7 @@ from app.cli.remote.completion import collection_names
 from app.cli.remote.options import json_object
 from app.cli.remote.output import Output, clean
 from app.client import Hit
-from app.core.wording import excerpt
+from app.core.wording import EXCERPT, excerpt
 
 MARK = "bold yellow"
 
@@ -83,7 +83,7 @@ def show_hit(out: Output, number: int, hit: Hit, *, full: bool = False) -> None:
         (f"{number:2} ", "bold"), (f"{hit.score:.3f}  ", "cyan"), (place_of(hit), "green")
     )
     out.results.print(heading, soft_wrap=not out.results.is_terminal)
-    passage = passage_of(hit, full=full)
+    passage = passage_of(hit, length=len(hit.text) if full else EXCERPT)
     if out.results.is_terminal:
         out.results.print(Padding(passage, (0, 0, 0, 3)))
     else:
@@ -101,11 +101,10 @@ def place_of(hit: Hit) -> str:
     return f"{name}{page}{headings}"
 
 
-def passage_of(hit: Hit, *, full: bool = False) -> Text:
-    """What a hit says, its words marked."""
-    parts = excerpt(hit, length=len(hit.text)) if full else excerpt(hit)
+def passage_of(hit: Hit, *, length: int = EXCERPT) -> Text:
+    """What a hit says, its words marked; of a long one, the part with most of them."""
     text = Text()
-    for part, is_word in parts:
+    for part, is_word in excerpt(hit, length=length):
         # Spaces around a word belong to the sentence, and stay; all others become one.
         begins, ends = part[:1].isspace(), part[-1:].isspace() and len(part) > 1
         begins = begins and not text.plain.endswith(" ")
