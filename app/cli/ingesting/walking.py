@@ -49,7 +49,7 @@ class TwoOfOneName(ValueError):
 
 
 class Walk:
-    """Collects files; each folder is looked into once, by whatever links it is reached.
+    """Collects files; below a path that is given, each folder is looked into once, whatever links lead to it.
 
     Args:
         prefix: Put before the external ids.
@@ -91,6 +91,7 @@ class Walk:
         return name.startswith(".")
 
     def _add_folder(self, folder: Path, *, root: Path) -> None:
+        self._seen = set()  # A folder that is named beside one above it is wanted by that name, too.
         # Links come last, so that what is reached in two ways goes by its own name.
         folders, links = deque([folder]), deque[Path]()
         while folders or links:

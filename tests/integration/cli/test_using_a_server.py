@@ -102,17 +102,18 @@ def requests_of(api: APIProcess, call: str) -> int:
 
 
 def test_many_small_files_share_requests(api: APIProcess, typed: Typed, place: str, tmp_path: Path) -> None:
-    for number in range(1000):
+    for number in range(500):
         (tmp_path / f"{number}.txt").write_text(f"Gauge reading number {number}.")
     before = requests_of(api, "/ingest/batch")
     told = typed.json("ingest", tmp_path, "-c", place, "--no-wait")
-    assert (told["new"], told["failed"]) == (1000, 0)
-    assert requests_of(api, "/ingest/batch") - before <= 5
+    assert (told["new"], told["failed"]) == (500, 0)
+    batches = requests_of(api, "/ingest/batch")
+    assert 1 <= batches - before <= 5
     # All of them once more cost a few looks, and no upload.
     asked = requests_of(api, "HTTP/1.1")
-    assert typed.json("ingest", tmp_path, "-c", place, "--no-wait")["unchanged"] == 1000
-    assert requests_of(api, "/ingest/batch") - before <= 5
-    assert requests_of(api, "HTTP/1.1") - asked <= 6
+    assert typed.json("ingest", tmp_path, "-c", place, "--no-wait")["unchanged"] == 500
+    assert requests_of(api, "/ingest/batch") == batches
+    assert 1 <= requests_of(api, "HTTP/1.1") - asked <= 6
     typed("collections", "delete", place, "--yes")
 
 
@@ -148,18 +149,18 @@ def test_a_folder_is_kept_in_step_by_the_same_call(
     assert documents_in(sluice, place)["locks/fenn.txt"].metadata == {"season": "spring", "year": 1905}
     (folder / "gates.md").write_text("# Gates\n\nThe upper gate opens at seven.")
     (folder / "new.txt").write_text("A new towpath.")
+    (folder / "same.txt").write_text("Nothing new.")
+    typed("ingest", folder / "same.txt", "-c", place)
+    sluice.delete(documents_in(sluice, place)["locks/fenn.txt"].document_id)
     told = typed.json("ingest", folder, "-c", place)
-    assert (told["new"], told["updated"], told["unchanged"]) == (1, 1, 1)
+    results = {each["external_id"]: each["result"] for each in told["files"]}
+    assert results == {
+        "gates.md": "updated",
+        "new.txt": "new",
+        "same.txt": "unchanged",
+        "locks/fenn.txt": "new",  # It was deleted there, and is still here.
+    }
     assert documents_in(sluice, place)["gates.md"].version == 2
-
-
-def test_a_document_that_was_deleted_is_sent_again(
-    typed: Typed, sluice: Sluice, worker: None, folder: Path, place: str
-) -> None:
-    typed("ingest", folder, "-c", place)
-    sluice.delete(documents_in(sluice, place)["gates.md"].document_id)
-    told = typed.json("ingest", folder, "-c", place)
-    assert (told["new"], told["unchanged"]) == (1, 1)
 
 
 def test_a_file_that_fails_is_told_with_code_and_hint_each_time(
@@ -339,21 +340,17 @@ def test_a_reader_that_leaves_is_no_error(api: APIProcess, filled: str) -> None:
     assert (process.returncode, process.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
-def test_a_terminal_gets_colours_unless_it_wants_none(
-    api: APIProcess, filled: str, no_color: str, is_coloured: bool
-) -> None:
+def test_a_terminal_gets_colours(api: APIProcess, filled: str) -> None:
     ours, theirs = os.openpty()
     subprocess.run(
         [sys.executable, "-m", "app.cli", "search", "upper gate", "-c", filled],
         stdout=theirs,
         stderr=theirs,
         cwd=ROOT,
-        env={**os.environ, "SLUICE_URL": api.url, "TERM": "xterm-256color", "NO_COLOR": no_color},
+        env={**os.environ, "SLUICE_URL": api.url, "TERM": "xterm-256color", "NO_COLOR": ""},
         check=True,
     )
     os.close(theirs)
     said = os.read(ours, 65536).decode()
     os.close(ours)
-    assert "upper" in said
-    assert ("\x1b[1;33mupper" in said) is is_coloured
+    assert "\x1b[1;33mupper" in said
