@@ -6,11 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import typer
 import typer.main
 from typer.core import TyperGroup
+
+from app.errors import StartupError
+
+ROOT = Path(__file__).parents[2]
 
 #: Their arguments are their own: none of them is looked at here, not even --help.
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -36,7 +42,7 @@ class Entry:
         """It, imported."""
         from app.cli.remote.command import ServerCommand  # noqa: PLC0415  # Half of them do without.
 
-        found = getattr(import_module(f"app.cli.{self.module}"), name.replace("-", "_"))
+        found = getattr(self._imported(name), name)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -46,6 +52,17 @@ class Entry:
             context_settings=PASS_ON if self.passes_on else None,
         )(found)
         return typer.main.get_command(alone)
+
+    def _imported(self, name: str) -> ModuleType:
+        try:
+            return import_module(f"app.cli.{self.module}")
+        except ModuleNotFoundError as error:
+            if (ROOT / "requirements.txt").exists():
+                raise
+            raise StartupError(
+                f"`sluice {name}` needs the server, and only the commands that use one are installed:"
+                f" call `./sluice {name}` in the folder of Sluice."
+            ) from error
 
 
 class LazyGroup(TyperGroup):

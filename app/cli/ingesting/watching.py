@@ -10,7 +10,7 @@ from time import monotonic
 from rich.text import Text
 from watchfiles import awatch
 
-from app.cli.ingesting.report import Report, results_of
+from app.cli.ingesting.report import Fate, Report, results_of
 from app.cli.ingesting.running import Running
 from app.cli.ingesting.summary import STYLES, summarize
 from app.cli.ingesting.walking import Walk
@@ -88,7 +88,7 @@ class FolderWatch:
             if report.results:
                 await self._running.pass_over(sluice, report)
             self._tell(report)
-            for path in gone:
+            for path in gone if report.trouble is None else ():
                 await self._part_with(sluice, path)
         except SluiceError as error:
             report.trouble = error
@@ -125,6 +125,8 @@ class FolderWatch:
 
     def _tell(self, report: Report) -> None:
         for result in report.results:
+            if result.fate is Fate.UNSENT:
+                continue  # It comes again; why, is told once for all.
             if self._session.out.as_json:
                 self._session.out.json_line(result.as_json())
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -82,7 +82,7 @@ class Output:
         for name, said in rows:
             grid.add_row(name, said)
         if grid.rows:
-            self.results.print(Padding(grid, (0, 0, 0, indent), expand=False))
+            self._print(Padding(grid, (0, 0, 0, indent), expand=False))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: str = "") -> None:
         """Columns by their names, those in `right` to the right; the last one takes what is left."""
@@ -97,7 +97,17 @@ class Output:
             )
         for row in rows:
             table.add_row(*row)
-        self.results.print(table)
+        self._print(table)
+
+    def _print(self, table: RenderableType) -> None:
+        if self.results.is_terminal:
+            self.results.print(table)
+            return
+        with self.results.capture() as captured:
+            self.results.print(table)
+        # Columns are filled up with blanks, which nobody wants in a file.
+        for line in captured.get().splitlines():
+            self.say(line.rstrip())
 
 
 def _console(stream: IO[str], *, no_color: bool) -> Console:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -128,3 +130,10 @@ def test_bytes_of_a_large_file_are_counted_as_they_leave_and_not_twice(tmp_path:
         upload.read(40)
         assert tally.moved_bytes == 40
     assert tally.moved_bytes == 0
+
+
+def test_what_is_installed_with_the_client_is_what_sluice_is_tested_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tested = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {re.split("[<>=]", each)[0] for each in project["dependencies"]} <= tested
+    assert project["scripts"] == {"sluice": "app.cli.__main__:main"}
