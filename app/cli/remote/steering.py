@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from app.cli.remote.exits import ExitCode, is_unreachable
 from app.cli.remote.options import CodeOption, CollectionOption, StatusName, WrongCall, YesOption
 from app.cli.remote.output import clean
 from app.client import Sluice, SluiceError, Status
+from app.client.errors import DocumentNotFound
 from app.core import wording
 
 IDsArgument = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of documents.")]
@@ -22,6 +24,9 @@ StatusOption = Annotated[
     list[StatusName] | None,
     typer.Option("--status", "-s", case_sensitive=False, help="All with this status; can be repeated."),
 ]
+#: Requests in the air at the same time, where there is one for each of many documents.
+AT_ONCE = 8
+
 UNDER_WAY: list[Status] = ["PENDING", "PROCESSING"]
 
 
@@ -68,12 +73,12 @@ def cancel(
     _require_choice(ids, every or collection)
     with session.sluice() as sluice:
         if ids:
-            _each(session, ids, lambda each: sluice.cancel(each).status, done="cancelled", when=["FAILED"])
+            _each(session, ids, partial(_cancelled, sluice), done="cancelled", when=["FAILED"])
             return
         number = _counted(sluice, collection, UNDER_WAY)
         _require_yes(session, "Cancel", number, collection, yes=yes)
         found = (each.document_id for each in sluice.documents(status=UNDER_WAY, collection=collection))
-        number = _all(found, sluice.cancel)
+        number = _all(session, found, partial(_cancelled, sluice), when=["FAILED"], total=number)
     _tell_number(session, "cancelled", number, "cancelled")
 
 
@@ -107,13 +112,17 @@ def delete(
         # All of them are known before the first is gone: the question has their number.
         found = [each.document_id for each in sluice.documents(**filters, page_size=500)]
         _require_yes(session, "Delete", len(found), collection, yes=yes)
-        number = _all(found, sluice.delete)
+        number = _all(session, found, partial(_deleted, sluice), when=["DELETED"], total=len(found))
     _tell_number(session, "deleted", number, "deleted")
 
 
 def _require_choice(ids: Sequence[UUID] | None, is_filtered: object) -> None:
     if bool(ids) == bool(is_filtered):
         raise WrongCall("Give ids of documents, or options that say which; not both.")
+
+
+def _cancelled(sluice: Sluice, document_id: UUID) -> str:
+    return sluice.cancel(document_id).status
 
 
 def _deleted(sluice: Sluice, document_id: UUID) -> str:
@@ -155,18 +164,28 @@ def _each(
     raise typer.Exit(ExitCode.GOOD if is_good else ExitCode.FAILED)
 
 
-def _all(ids: Iterable[UUID], act: Callable[[UUID], object]) -> int:
-    """Do it for all; those that are gone meanwhile need it no more."""
-    number = 0
-    for document_id in ids:
+def _all(
+    session: Session,
+    ids: Iterable[UUID],
+    act: Callable[[UUID], str],
+    *,
+    when: Sequence[str],
+    total: int,
+) -> int:
+    """Do it for all, some at a time, and tell how often it was done; see `_each`."""
+
+    def acted(document_id: UUID) -> bool:
         try:
-            act(document_id)
-        except SluiceError as error:
-            if error.code != "document_not_found":
-                raise
-        else:
-            number += 1
-    return number
+            return act(document_id) in when
+        except DocumentNotFound:
+            return False  # It is gone meanwhile.
+
+    done = 0
+    with ThreadPoolExecutor(AT_ONCE) as pool, session.out.notes.status("") as shown:
+        for number, was_done in enumerate(pool.map(acted, ids), 1):
+            done += was_done
+            shown.update(f"{number:,} of {total:,}")
+    return done
 
 
 def _counted(sluice: Sluice, collection: str | None, statuses: Sequence[Status]) -> int:
