@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from app.errors import StartupError
 
@@ -40,15 +40,13 @@ class Entry:
 
     def command(self, name: str) -> Any:
         """It, imported."""
-        from app.cli.remote.command import ServerCommand  # noqa: PLC0415  # Half of them do without.
-
         found = getattr(self._imported(name), name)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(
             name,
-            cls=ServerCommand if self.is_remote else None,
+            cls=_server_command() if self.is_remote else None,
             context_settings=PASS_ON if self.passes_on else None,
         )(found)
         return typer.main.get_command(alone)
@@ -63,6 +61,12 @@ class Entry:
                 f"`sluice {name}` needs the server, and only the commands that use one are installed:"
                 f" call `./sluice {name}` in the folder of Sluice."
             ) from error
+
+
+def _server_command() -> type[TyperCommand]:
+    from app.cli.remote.command import ServerCommand  # noqa: PLC0415  # It brings the client with it.
+
+    return ServerCommand
 
 
 class LazyGroup(TyperGroup):

@@ -30,7 +30,7 @@ def summarize(session: Session, report: Report, *, waited: bool) -> None:
     _tell_left_out(out, report.left_out)
     out.say(headline(report))
     if report.trouble is not None:
-        out.note(session.without_secrets(sentence(report.trouble)), style="red")
+        out.note(sentence(report.trouble), style="red")
     if report.counts[Fate.UNSENT]:
         out.note("The same call again goes on from here.")
     under_way = sum(result.status in {"PENDING", "PROCESSING"} for result in report.results)

@@ -143,12 +143,19 @@ class Walk:
             self.unreadable.append(LeftOut(path, error.strerror or str(error)))
             return
         is_file = stat.S_ISREG(info.st_mode)
-        if not is_file and not is_named:  # A pipe that was named, `<(command)` for one, is wanted.
+        if not is_file and is_named:
+            self._keep_pipe(path)
+        elif not is_file:
             self.left_out.append(LeftOut(path, "neither a file nor a folder"))
-        elif info.st_size == 0 and is_file and not is_named:
+        elif info.st_size == 0 and not is_named:
             self.left_out.append(LeftOut(path, "empty"))
         else:
             self._keep(path, self._prefix + path.relative_to(root).as_posix(), info.st_size)
+
+    def _keep_pipe(self, path: Path) -> None:
+        """`<(command)` of a shell, for one: it can be read once, and has no name that means anything."""
+        content = path.read_bytes()
+        self.files[str(path)] = File(str(path), None, len(content), content=content)
 
     def _keep(self, path: Path, name: str, size_bytes: int) -> None:
         before = self.files.get(name)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import typer
 import typer.main
 from typer.core import TyperCommand
 
+from app.cli.remote.exits import exit_code_of
 from app.cli.remote.output import Output, clean, leave_quietly
+from app.client import AsyncSluice, Retries, Sluice, SluiceError
+from app.client.settings import BadSettings, ClientSettings
 
-if TYPE_CHECKING:
-    from app.client import AsyncSluice, Retries, Sluice, SluiceError
+#: A person who mistyped a URL wants to know at once.
+PROMPT = Retries(wait_for_server=False)
 
-# The client is imported when a server is asked: `--help` and usage errors do without.
+#: For what takes its time anyway: a server that restarts in the middle is waited for, some 30 s.
+PATIENT = Retries(tries=9, wait_for_server=False)
 
 
 @dataclass(frozen=True)
@@ -33,48 +37,31 @@ class Session:
         assert isinstance(context.obj, cls)
         return context.obj
 
-    def sluice(self, retries: Retries | None = None) -> Sluice:
+    def sluice(self, retries: Retries = PROMPT) -> Sluice:
         """The client, for threads."""
-        from app.client import Sluice  # noqa: PLC0415  # As above.
+        return Sluice(self.url, api_key=self.api_key, retries=retries)
 
-        return Sluice(self.url, api_key=self.api_key, retries=retries or _retries())
-
-    def async_sluice(self) -> AsyncSluice:
+    def async_sluice(self, retries: Retries = PROMPT) -> AsyncSluice:
         """The client, for asyncio."""
-        from app.client import AsyncSluice  # noqa: PLC0415  # As above.
-
-        return AsyncSluice(self.url, api_key=self.api_key, retries=_retries())
+        return AsyncSluice(self.url, api_key=self.api_key, retries=retries)
 
     def tell(self, error: SluiceError) -> None:
         """One sentence and the next step, or the same as JSON."""
         if self.out.as_json:
             self.out.json_line({"error": error_as_json(error)})
             return
-        self.out.note(self.without_secrets(sentence(error)))
-
-    def without_secrets(self, text: str) -> str:
-        """The text, with neither the key nor a password that the URL holds."""
-        for secret in self._secrets():
-            text = text.replace(secret, "…")
-        return text
-
-    def _secrets(self) -> list[str]:
-        from app.client import SluiceError  # noqa: PLC0415  # As above.
-        from app.client.settings import ClientSettings  # noqa: PLC0415  # As above.
-
-        try:
-            settings = ClientSettings.load(self.url, self.api_key)
-            found = [settings.api_key, urlsplit(settings.url).password]
-        except SluiceError:  # It is this that has to be told.
-            found = [self.api_key]
-        return [secret for secret in found if secret]
+        self.out.note(sentence(error))
 
 
-def _retries() -> Retries:
-    from app.client import Retries  # noqa: PLC0415  # As above.
-
-    # A person who mistyped a URL wants to know at once.
-    return Retries(wait_for_server=False)
+def secrets_of(url: str | None, api_key: str | None) -> list[str]:
+    """What must not be printed: the key, and the password that a URL may hold, wherever they are from."""
+    try:
+        settings = ClientSettings.load(url, api_key)
+        url, api_key = settings.url, settings.api_key
+    except BadSettings:
+        pass  # What is wrong with it will be told, without what was given.
+    password = re.search(r"//[^/@]*:([^/@]+)@", url or "")
+    return [secret for secret in (api_key, password and password[1]) if secret]
 
 
 def error_as_json(error: SluiceError) -> dict[str, Any]:
@@ -86,7 +73,8 @@ def sentence(error: SluiceError) -> str:
     """What happened, and what to do about it."""
     places = "; ".join(f"{each.get('pointer', '')} {each.get('detail', '')}".strip() for each in error.errors)
     told = f"{error} ({places})" if places and places not in str(error) else str(error)
-    return clean(f"{told} {error.hint}")
+    stop = "" if told.endswith((".", "!", "?", ":")) else "."
+    return clean(f"{told}{stop} {error.hint}")
 
 
 def server_options(
@@ -125,7 +113,8 @@ class ServerCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run it; what it raises becomes a sentence and an exit code."""
         said = {name: ctx.params.pop(name) for name in ("url", "api_key", "as_json", "no_color")}
-        out = Output(as_json=said["as_json"], no_color=said["no_color"])
+        secrets = secrets_of(said["url"], said["api_key"])
+        out = Output(as_json=said["as_json"], no_color=said["no_color"], secrets=secrets)
         session = ctx.obj = Session(out, said["url"], said["api_key"])
         try:
             return super().invoke(ctx)
@@ -142,9 +131,6 @@ class ServerCommand(TyperCommand):
 
 def _told(error: Exception, session: Session) -> int | None:
     """The exit code of an error that was told; None for one that is not the client's."""
-    from app.cli.remote.exits import exit_code_of  # noqa: PLC0415  # As above.
-    from app.client import SluiceError  # noqa: PLC0415  # As above.
-
     if not isinstance(error, SluiceError):
         return None
     session.tell(error)

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from app.cli.remote.command import Session
-from app.cli.remote.completion import collection_names
+from app.cli.remote.completion import collection_names, document_ids
 from app.cli.remote.exits import ExitCode
 from app.cli.remote.options import StatusName
 from app.cli.remote.output import Output, clean, coloured
@@ -20,7 +20,8 @@ from app.client import DocumentEvent, Event, ProgressEvent, Ready, Retries
 def events(
     context: typer.Context,
     document_id: Annotated[
-        UUID | None, typer.Argument(metavar="[ID]", help="Of a document: until it is final.")
+        UUID | None,
+        typer.Argument(metavar="[ID]", help="Of a document: until it is final.", autocompletion=document_ids),
     ] = None,
     *,
     collection: Annotated[
@@ -41,7 +42,7 @@ def events(
     """
     session = Session.of(context)
     last: Event | None = None
-    with session.sluice(PATIENT) as sluice:
+    with session.sluice(LASTING) as sluice:
         for event in sluice.watch(
             document_id,
             collections=collection,
@@ -56,7 +57,7 @@ def events(
 
 
 #: A server that restarts is waited for, some five minutes; one that is not there at first is not.
-PATIENT = Retries(tries=40, wait_for_server=False)
+LASTING = Retries(tries=40, wait_for_server=False)
 
 
 def _tell(out: Output, event: Event) -> None:

@@ -15,7 +15,7 @@ from app.cli.ingesting.running import Running
 from app.cli.ingesting.summary import summarize
 from app.cli.ingesting.sync import Wishes
 from app.cli.ingesting.walking import STDIN, File, TwoOfOneName, Walk
-from app.cli.remote.command import Session
+from app.cli.remote.command import PATIENT, Session
 from app.cli.remote.completion import collection_names
 from app.cli.remote.options import WrongCall, json_object
 
@@ -128,7 +128,7 @@ def walked(paths: Sequence[str], *, prefix: str, exclude: Sequence[str], name: s
 async def once(session: Session, report: Report, wishes: Wishes) -> None:
     """One pass over the files of a report."""
     running = Running(session, wishes)
-    async with session.async_sluice() as sluice:
+    async with session.async_sluice(PATIENT) as sluice:
         with running.interruptible():
             await running.pass_over(sluice, report)
 
@@ -148,7 +148,7 @@ async def in_step(
     running = Running(session, wishes)
     roots = [Path(path) for path in paths]
     watch = FolderWatch(running, roots, prefix=prefix, exclude=exclude, deletes=deletes)
-    async with session.async_sluice() as sluice:
+    async with session.async_sluice(PATIENT) as sluice:
         with running.interruptible():
             await watch.run(sluice)
     watch.report.was_interrupted = running.stopping.is_set()

@@ -41,10 +41,12 @@ class Output:
     Args:
         as_json: Results are one JSON document, or one a line where there is no end of them.
         no_color: No colours, wherever it goes; NO_COLOR and a missing terminal say so, too.
+        secrets: What is in nothing that is printed.
     """
 
-    def __init__(self, *, as_json: bool = False, no_color: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, no_color: bool = False, secrets: Sequence[str] = ()) -> None:
         self.as_json = as_json
+        self._secrets = secrets
         self.results = _console(sys.stdout, no_color=no_color)
         self.notes = _console(sys.stderr, no_color=no_color)
 
@@ -56,7 +58,13 @@ class Output:
         """One of many, at once."""
         self._write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
 
+    def _veiled(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return text
+
     def _write(self, text: str) -> None:
+        text = self._veiled(text)
         # Names of files may hold what is no UTF-8: as JSON escapes, it stays JSON.
         self.results.file.flush()
         stream = getattr(self.results.file, "buffer", None)
@@ -68,10 +76,12 @@ class Output:
 
     def say(self, text: str | Text = "", style: str = "") -> None:
         """A line of the result."""
+        text = self._veiled(text) if isinstance(text, str) else text
         self.results.print(text, style=style, markup=False, soft_wrap=not self.results.is_terminal)
 
     def note(self, text: str | Text, style: str = "") -> None:
         """A line beside the result."""
+        text = self._veiled(text) if isinstance(text, str) else text
         self.notes.print(text, style=style, markup=False, soft_wrap=not self.notes.is_terminal)
 
     def pairs(self, rows: Iterable[tuple[str | Text, str | Text]], *, indent: int = 0) -> None:

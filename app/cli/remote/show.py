@@ -11,13 +11,17 @@ import typer
 from rich.text import Text
 
 from app.cli.remote.command import Session
+from app.cli.remote.completion import document_ids
 from app.cli.remote.output import Output, clean, coloured, moment, seconds_since
 from app.client import Attempt, Document
 from app.core import wording
 
 
 def show(
-    context: typer.Context, document_id: Annotated[UUID, typer.Argument(metavar="ID", help="Of a document.")]
+    context: typer.Context,
+    document_id: Annotated[
+        UUID, typer.Argument(metavar="ID", help="Of a document.", autocompletion=document_ids)
+    ],
 ) -> None:
     """Show a document: how it went, and why it failed."""
     session = Session.of(context)

@@ -32,12 +32,10 @@ def status(context: typer.Context) -> None:
         stats = sluice.stats()
     is_well = refusal is None and bool(stats.workers)
     if session.out.as_json:
-        session.out.json(
-            {"url": session.without_secrets(url), "ready": refusal is None, **stats.model_dump(mode="json")}
-        )
+        session.out.json({"url": url, "ready": refusal is None, **stats.model_dump(mode="json")})
     else:
         said = "takes documents" if refusal is None else f"takes no documents: {refusal}"
-        session.out.say(session.without_secrets(f"{url} {said}"), style="green" if refusal is None else "red")
+        session.out.say(f"{url} {said}", style="green" if refusal is None else "red")
         session.out.pairs((Text(name, style="dim"), said) for name, said in facts(stats))
     raise typer.Exit(ExitCode.GOOD if is_well else ExitCode.FAILED)
 

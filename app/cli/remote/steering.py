@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 
 from app.cli.remote.command import Session, error_as_json, sentence
+from app.cli.remote.completion import document_ids
 from app.cli.remote.exits import ExitCode, is_unreachable
 from app.cli.remote.options import CodeOption, CollectionOption, StatusName, WrongCall, YesOption
 from app.cli.remote.output import clean
@@ -19,7 +20,10 @@ from app.client import Sluice, SluiceError, Status
 from app.client.errors import DocumentNotFound
 from app.core import wording
 
-IDsArgument = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Of documents.")]
+IDsArgument = Annotated[
+    list[UUID] | None,
+    typer.Argument(metavar="[ID]...", help="Of documents.", autocompletion=document_ids),
+]
 StatusOption = Annotated[
     list[StatusName] | None,
     typer.Option("--status", "-s", case_sensitive=False, help="All with this status; can be repeated."),
