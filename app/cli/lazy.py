@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +28,7 @@ class Entry:
     """A command that is not imported yet.
 
     Args:
-        module: Where it is, below `app.cli`; it is called like the command, or `is_group` and has some.
+        module: Where it is, below `app.cli`: a function, or a group of commands, that is called like it.
         summary: The first sentence of its help.
         is_remote: It is for a server that may be anywhere, and knows nothing of the one in this folder.
         passes_on: Its arguments are those of another program.
@@ -116,4 +117,5 @@ def return_to_caller() -> None:
     """
     folder = os.environ.pop("SLUICE_CALLED_FROM", None)
     if folder is not None:
-        os.chdir(folder)
+        with suppress(FileNotFoundError):  # It was deleted meanwhile.
+            os.chdir(folder)

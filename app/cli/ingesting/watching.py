@@ -13,7 +13,7 @@ from watchfiles import awatch
 from app.cli.ingesting.report import Fate, Report, results_of
 from app.cli.ingesting.running import Running
 from app.cli.ingesting.summary import STYLES, summarize
-from app.cli.ingesting.walking import Walk
+from app.cli.ingesting.walking import TwoOfOneName, Walk
 from app.cli.remote.command import Session
 from app.cli.remote.exits import is_unreachable
 from app.cli.remote.output import clean
@@ -82,7 +82,11 @@ class FolderWatch:
     async def _next_pass(self, sluice: AsyncSluice) -> None:
         changed, self._pending = self._pending, set()
         gone = [path for path in self._seen if not path.exists() and _is_below(path, changed)]
-        walk = self._walked(changed)
+        try:
+            walk = self._walked(changed)
+        except TwoOfOneName as error:  # A file came that has the name of one in another folder.
+            self._session.out.note(str(error), style="red")
+            return
         report = Report(results_of(walk), unreadable=walk.unreadable)
         try:
             if report.results:

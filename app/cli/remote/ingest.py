@@ -63,8 +63,11 @@ def ingest(
     session = Session.of(context)
     wishes = Wishes(collection, metadata_of(metadata or ()), wait)
     excluded = exclude or ()
+    if delete and not watch:
+        raise WrongCall("--delete goes with --watch: without it, nobody sees that a file is deleted.")
     if watch:
         require_folders(paths)
+        walked(paths, prefix=prefix, exclude=excluded, name=name)  # Folders that clash are told now.
         report = asyncio.run(in_step(session, wishes, paths, prefix=prefix, exclude=excluded, deletes=delete))
         raise typer.Exit(report.exit_code)
     walk = walked(paths, prefix=prefix, exclude=excluded, name=name)
@@ -85,7 +88,7 @@ def require_folders(paths: Sequence[str]) -> None:
 
 
 def metadata_of(said: Sequence[str]) -> dict[str, Any] | None:
-    """All of them together; values that are JSON are what they are, all others are texts.
+    """All of them together: of an object as JSON has them, of pairs as texts.
 
     Raises:
         WrongCall: One is neither an object nor key=value.

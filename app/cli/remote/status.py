@@ -10,8 +10,15 @@ from rich.text import Text
 from app.cli.remote.command import Session
 from app.cli.remote.exits import ExitCode
 from app.cli.remote.output import COLOURS, clean, seconds_since
-from app.client import SluiceError, Stats
+from app.client import Retries, SluiceError, Stats
 from app.core import wording
+
+NO_WORKERS = Text(
+    "none is alive: start one (`./sluice up`, or `dramatiq app.jobs.ingestion_job`)", style="red"
+)
+
+#: How it is now: not how it is after some tries.
+ONCE = Retries(tries=1, wait_for_server=False)
 
 
 def status(context: typer.Context) -> None:
@@ -20,7 +27,7 @@ def status(context: typer.Context) -> None:
     The exit code is 0 when it takes documents and a worker is alive to read them, else 1.
     """
     session = Session.of(context)
-    with session.sluice() as sluice:
+    with session.sluice(ONCE) as sluice:
         url = sluice.url
         refusal: SluiceError | None = None
         try:
@@ -52,11 +59,6 @@ def facts(stats: Stats) -> Iterator[tuple[str, Text]]:
         for held in worker.held:
             took = wording.duration(seconds_since(held.since))
             yield "", Text(f"  {held.stage or 'claimed'} for {took}: {clean(held.title or held.document_id)}")
-
-
-NO_WORKERS = Text(
-    "none is alive: start one (`./sluice up`, or `dramatiq app.jobs.ingestion_job`)", style="red"
-)
 
 
 def _documents(stats: Stats) -> Text:

@@ -102,16 +102,16 @@ def requests_of(api: APIProcess, call: str) -> int:
 
 
 def test_many_small_files_share_requests(api: APIProcess, typed: Typed, place: str, tmp_path: Path) -> None:
-    for number in range(500):
+    for number in range(300):
         (tmp_path / f"{number}.txt").write_text(f"Gauge reading number {number}.")
     before = requests_of(api, "/ingest/batch")
     told = typed.json("ingest", tmp_path, "-c", place, "--no-wait")
-    assert (told["new"], told["failed"]) == (500, 0)
+    assert (told["new"], told["failed"]) == (300, 0)
     batches = requests_of(api, "/ingest/batch")
     assert 1 <= batches - before <= 5
     # All of them once more cost a few looks, and no upload.
     asked = requests_of(api, "HTTP/1.1")
-    assert typed.json("ingest", tmp_path, "-c", place, "--no-wait")["unchanged"] == 500
+    assert typed.json("ingest", tmp_path, "-c", place, "--no-wait")["unchanged"] == 300
     assert requests_of(api, "/ingest/batch") == batches
     assert 1 <= requests_of(api, "HTTP/1.1") - asked <= 6
     typed("collections", "delete", place, "--yes")
@@ -299,6 +299,8 @@ def test_the_status_is_good_while_a_worker_is_alive(typed: Typed, worker: None) 
         (["status", "--url", "nonsense"], 2, "'nonsense' is no URL of a server"),
         (["ingest", "nowhere.pdf"], 2, "nowhere.pdf: No such file or directory"),
         (["ingest", "samples/README.md", "--watch"], 2, "--watch is for folders"),
+        (["ingest", "samples", "--delete"], 2, "--delete goes with --watch"),
+        (["ingest", "app/cli", "app/client", "--watch"], 2, "would both be the document '__init__.py'"),
         (["search", "gate", "--filter", "["], 2, "is no JSON"),
         (["retry"], 2, "Give ids of documents, or options that say which"),
         (["show", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 1, "There is no document 0199c0de"),
