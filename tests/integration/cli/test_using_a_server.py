@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +81,14 @@ def typed(api: APIProcess) -> Typed:
     return Typed(api.url)
 
 
-def started(api: APIProcess, *words: object, **environment: str) -> subprocess.Popen[str]:
+def started(url: str, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "app.cli", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "SLUICE_URL": api.url, **environment},
+        env={**os.environ, "SLUICE_URL": url},
     )
 
 
@@ -120,7 +122,7 @@ def test_many_small_files_share_requests(api: APIProcess, typed: Typed, place: s
 def test_ctrl_c_ends_with_a_summary_and_documents_that_are_safe(
     api: APIProcess, sluice: Sluice, folder: Path
 ) -> None:
-    with started(api, "ingest", folder, "-c", "interrupted") as process:
+    with started(api.url, "ingest", folder, "-c", "interrupted") as process:
         eventually(lambda: len(documents_in(sluice, "interrupted")) == 2)
         process.send_signal(signal.SIGINT)
         said, noted = process.communicate(timeout=20)
@@ -196,7 +198,7 @@ def test_a_watched_folder_is_followed_until_ctrl_c(
     api: APIProcess, sluice: Sluice, worker: None, folder: Path
 ) -> None:
     words = ("ingest", folder, "-c", "watched", "--watch", "--delete", "--json")
-    with started(api, *words) as process:
+    with started(api.url, *words) as process:
         assert process.stdout is not None
         first = [json.loads(process.stdout.readline()) for _ in range(2)]
         (folder / "weir.txt").write_text("The weir is dry.")
@@ -210,6 +212,25 @@ def test_a_watched_folder_is_followed_until_ctrl_c(
     assert removed == {"external_id": "gates.md", "result": "deleted"}
     assert process.returncode == 130
     assert set(documents_in(sluice, "watched")) == {"weir.txt", "locks/fenn.txt"}
+
+
+def test_the_second_ctrl_c_does_not_wait_for_a_server_that_says_nothing(folder: Path) -> None:
+    nothing = b'{"code": "collection_not_found", "retryable": false, "detail": "", "hint": ""}'
+    head = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(nothing)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with started(url, "ingest", folder) as process, ExitStack() as silent:
+            with server.accept()[0] as looking:
+                looking.recv(4096)
+                looking.sendall(head + nothing)
+            silent.enter_context(server.accept()[0])  # The upload.
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            assert "Ctrl-C again stops at once" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "2 not sent" in said
 
 
 # --- The others ---------------------------------------------------------------------------------------------
