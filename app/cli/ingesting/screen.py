@@ -67,11 +67,12 @@ def view(tally: Tally, *, waits: bool) -> Table:
         grid.add_row("Comparing", _bar(tally.compared, tally.total), _of(tally.compared, tally.total), "")
         return grid
     sending = f"{wording.size(tally.moved_bytes)} of {wording.size(tally.to_send_bytes)}"
+    rate = f"{wording.size(round(tally.bytes_per_s))}/s" if tally.sent < tally.to_send else None
     grid.add_row(
         "Sending",
         _bar(tally.moved_bytes, tally.to_send_bytes),
         _of(tally.sent, tally.to_send),
-        _dotted(sending, f"{wording.size(round(tally.bytes_per_s))}/s", _clock(tally.sending_left_s)),
+        _dotted(sending, rate, _clock(tally.sending_left_s)),
     )
     if waits:
         expected = tally.to_follow + tally.to_send - tally.sent
