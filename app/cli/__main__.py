@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import ClassVar
 
 import typer
 
-from app.cli.chaos import chaos
-from app.cli.demo import demo
-from app.cli.down import down
-from app.cli.migrate import migrate
-from app.cli.quality import check, test
-from app.cli.screenshots import screenshots
-from app.cli.up import up
+from app.cli.lazy import Entry, LazyGroup
 from app.errors import StartupError
+
+
+def remote(module: str, summary: str) -> Entry:
+    """A command for a server that may be anywhere."""
+    return Entry(f"remote.{module}", summary, is_remote=True)
+
+
+class Commands(LazyGroup):
+    """What `./sluice` can do."""
+
+    sections: ClassVar = {
+        "Use a server": {
+            "ingest": remote("ingest", "Take files and folders in, and tell what became of each."),
+            "search": remote("search", "Find the passages that answer a question best."),
+            "status": remote("status", "Tell how the server is: documents, queue, workers, sizes."),
+            "documents": remote("documents", "List documents, newest first."),
+            "show": remote("show", "Show a document: how it went, and why it failed."),
+            "retry": remote("steering", "Queue FAILED documents again."),
+            "cancel": remote("steering", "Give up documents that are not final yet."),
+            "delete": remote("steering", "Delete documents with every trace of them."),
+            "events": remote("events", "Tell every change of documents as it happens, until Ctrl-C."),
+            "collections": remote("collections", "List, make, change and delete collections."),
+            "completion": Entry("remote.completion", "Print the script that completes commands in a shell."),
+        },
+        "Run a server here": {
+            "up": Entry("up", "Start everything on this machine, until Ctrl-C."),
+            "down": Entry("down", "Stop the `up` or `demo` of another terminal."),
+            "demo": Entry("demo", "Like `up`, with the samples in it and three questions."),
+            "migrate": Entry("migrate", "Bring the tables of DATABASE_URL up to date."),
+        },
+        "Work on Sluice": {
+            "test": Entry(
+                "quality", "Run pytest: all tests, two at a time, or those that are named.", passes_on=True
+            ),
+            "check": Entry("quality", "Run linter, formatter and type checker."),
+            "chaos": Entry("chaos", "Break things on purpose, and check the promise.", passes_on=True),
+            "screenshots": Entry("screenshots", "Make the pictures in docs/images anew."),
+        },
+    }
+
 
 cli = typer.Typer(
     name="sluice",
+    cls=Commands,
     invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# Their arguments are their own: none of them is looked at here, not even --help.
-PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 @cli.callback()
@@ -33,18 +68,12 @@ def list_commands(context: typer.Context) -> None:
         print(context.get_help())
 
 
-cli.command()(up)
-cli.command()(down)
-cli.command()(demo)
-cli.command()(migrate)
-cli.command(context_settings=PASS_ON)(test)
-cli.command()(check)
-cli.command(context_settings=PASS_ON)(chaos)
-cli.command()(screenshots)
-
-
 def main() -> None:
     """Run one command."""
+    if "_SLUICE_COMPLETE" in os.environ:
+        from app.cli.remote.completion import teach_shells  # noqa: PLC0415  # Only shells ask.
+
+        teach_shells()
     try:
         cli(prog_name="sluice")
     except StartupError as error:

@@ -379,10 +379,19 @@ def main(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print("The set-up was interrupted; the next call begins it anew.", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
+    variables = {**compiling_environment(environment.folder), **caller()}
     os.chdir(ROOT)  # Settings, migrations and samples are found from here, wherever it was called.
     python = str(environment.python)
     command = [python, "-m", "app.cli", *arguments]
-    os.execve(python, command, compiling_environment(environment.folder))  # noqa: S606  # Replaces us.
+    os.execve(python, command, variables)  # noqa: S606  # Replaces us.
+
+
+def caller() -> dict[str, str]:
+    """The folder that it was called in, for commands with paths of the caller's (`app.cli.lazy`)."""
+    try:
+        return {"SLUICE_CALLED_FROM": os.getcwd()}  # noqa: PTH109  # As text, whatever is in it.
+    except OSError:
+        return {}  # It was deleted meanwhile.
 
 
 if __name__ == "__main__":

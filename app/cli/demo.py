@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 
-from app.cli.demo_client import DemoClient, Hit
+from app.cli.demo_ingest import ingest_file
 from app.cli.demo_screen import IngestScreen, show_hits
 from app.cli.stack import Stack, StackOptions, StopRequested
 from app.cli.up import (
@@ -22,6 +21,8 @@ from app.cli.up import (
     WorkersOption,
     print_now,
 )
+from app.client import AsyncSluice
+from app.client.settings import DEFAULT_URL
 from app.embedded import is_port_free
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -71,16 +72,14 @@ def next_free_port(options: StackOptions) -> int:
 
 async def show(url: str, console: Console) -> bool:
     """Ingest and search; whether everything went as it should."""
-    # A proxy of the environment is none for this machine.
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
-        client = DemoClient(http)
+    async with AsyncSluice(url) as sluice:
         files = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
         console.print(f"\nIngesting {len(files)} files of {SAMPLES.name}/")
         with IngestScreen(console, files) as screen:
-            documents = await asyncio.gather(*(client.ingest(path, screen.show) for path in files))
-        answers: list[list[Hit]] = []
+            documents = await asyncio.gather(*(ingest_file(sluice, path, screen.show) for path in files))
+        answers = []
         for question in QUESTIONS:
-            hits = await client.search(question, top_k=3)
+            hits = await sluice.search(question, top_k=3)
             show_hits(console, question, hits)
             answers.append(hits)
     return all(document.is_completed for document in documents) and all(answers)
@@ -88,12 +87,12 @@ async def show(url: str, console: Console) -> bool:
 
 def next_steps(url: str) -> str:
     """What to try with one's own files."""
+    option = "" if url == DEFAULT_URL else f" --url {url}"
     return f"""
 Now with files of your own, in another terminal:
 
-  curl -F file=@/path/to/a/document.pdf {url}/ingest
-  curl '{url}/documents/DOCUMENT_ID?wait=30'
-  curl -H 'Content-Type: application/json' -d '{{"query": "what you want to know"}}' {url}/search
+  ./sluice ingest /path/to/documents{option}
+  ./sluice search "what you want to know"{option}
 
 All calls: {url}/docs
 Ctrl-C stops everything; the documents stay, and the next start finds them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.demo_client import Hit, Ingest
+from app.cli.demo_ingest import Ingest
+from app.cli.remote.search import passage_of, place_of
+from app.client import Hit
 
 SNIPPET_CHARS = 220
 COLOURS = {"COMPLETED": "green", "FAILED": "red"}
@@ -91,7 +92,7 @@ def show_hits(console: Console, question: str, hits: Sequence[Hit]) -> None:
         console.print("  Nothing was found.")
     if not console.is_terminal:
         for hit in hits:
-            text = f"  {hit.score:.3f}  {place_of(hit)}: {snippet_of(hit, question)}"
+            text = f"  {hit.score:.3f}  {place_of(hit)}: {passage_of(hit, length=SNIPPET_CHARS)}"
             console.print(text, markup=False, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
@@ -99,33 +100,5 @@ def show_hits(console: Console, question: str, hits: Sequence[Hit]) -> None:
     table.add_column(no_wrap=True, style="green")
     table.add_column(overflow="fold")
     for hit in hits:
-        table.add_row(f"{hit.score:.3f}", place_of(hit), Text(snippet_of(hit, question)))
+        table.add_row(f"{hit.score:.3f}", place_of(hit), passage_of(hit, length=SNIPPET_CHARS))
     console.print(table)
-
-
-def place_of(hit: Hit) -> str:
-    """Where to look it up."""
-    return f"{hit.source}, page {hit.page}" if hit.page else hit.source
-
-
-def snippet_of(hit: Hit, question: str) -> str:
-    """The part of a passage with most of the question's words, in one line that steers no terminal."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in hit.text).split())
-    if len(flat) <= SNIPPET_CHARS:
-        return flat
-    wanted = words_of(question)
-    begins = [0, *(match.end() for match in re.finditer(r"[.!?:;] ", flat))]
-    found = [len(wanted & words_of(flat[begin : begin + SNIPPET_CHARS])) for begin in begins]
-    best = found.index(max(found))
-    # As long as no word is lost, go on to the sentence where the first of them stands.
-    while found[best] and best + 1 < len(found) and found[best + 1] == found[best]:
-        best += 1
-    begin = begins[best]
-    cut = flat[begin : begin + SNIPPET_CHARS]
-    end = cut if begin + SNIPPET_CHARS >= len(flat) else re.sub(r"\s\S*$", " …", cut)
-    return f"… {end}" if begin else end
-
-
-def words_of(text: str) -> set[str]:
-    """Words that mean something, roughly: their first five letters, so that forms of one word meet."""
-    return {word[:5] for word in re.findall(r"\w{4,}", text.lower())}

@@ -21,7 +21,10 @@ ALL_TESTS = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "-
 
 
 def test(context: typer.Context) -> None:
-    """Run pytest: all tests, two at a time, or what its arguments say (`--cov --cov-branch`, for one)."""
+    """Run pytest: all tests, two at a time, or those that are named.
+
+    Its arguments are pytest's: `--cov --cov-branch`, for one.
+    """
     if not context.args or any("web" in word for word in context.args):
         chromium()  # Now, and not in the middle of two processes' tests.
     command = [sys.executable, "-m", "pytest", *(context.args or ALL_TESTS)]

@@ -1,8 +1,9 @@
-"""`sluice screenshots`: the pictures of docs/images, of the demo's documents."""
+"""`sluice screenshots`: the pictures in docs/images, of pages and terminal, with the demo's documents."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import httpx
 
 from app.cli.demo import QUESTIONS, SAMPLES
 from app.cli.stack import Stack, StackOptions
+from app.cli.terminal_picture import save_terminal_picture
 from app.embedded import free_port
 from app.errors import StartupError
 
@@ -28,6 +30,7 @@ def screenshots() -> None:
         with Stack(options, print):
             asyncio.run(_fill(options.url))
             _take(options.url)
+            _take_terminal(options.url, Path(folder) / "terminal")
 
 
 async def _fill(url: str) -> None:
@@ -36,8 +39,8 @@ async def _fill(url: str) -> None:
             await http.post(
                 "/ingest", files={"file": (path.name, path.read_bytes())}, data={"collection": "canal"}
             )
-        cut = (SAMPLES / DAMAGED).read_bytes()[:9000]
-        await http.post("/ingest", files={"file": (f"draft of {DAMAGED}", cut)}, data={"collection": "canal"})
+        draft = {"file": (f"draft of {DAMAGED}", _cut())}
+        await http.post("/ingest", files=draft, data={"collection": "canal"})
         await _settled(http)
 
 
@@ -47,6 +50,23 @@ async def _settled(http: httpx.AsyncClient, within_s: float = 120) -> None:
         if time.monotonic() > give_up_at:
             raise StartupError("The documents were not done in time: look at the worker's log.")
         await asyncio.sleep(0.2)
+
+
+def _take_terminal(url: str, folder: Path) -> None:
+    """The samples, one of them cut off, as the command line takes them in and finds something in them."""
+    shutil.copytree(SAMPLES, folder / "samples", ignore=shutil.ignore_patterns("README.md"))
+    (folder / f"samples/draft of {DAMAGED}").write_bytes(_cut())
+    commands = [
+        ["ingest", "samples", "--wait", "--collection", "handbook"],
+        ["search", QUESTIONS[0], "--collection", "handbook", "--top-k", "2"],
+    ]
+    path = IMAGES / "terminal.svg"
+    save_terminal_picture(path, commands, folder=folder, environment={"SLUICE_URL": url})
+    print(path)
+
+
+def _cut() -> bytes:
+    return (SAMPLES / DAMAGED).read_bytes()[:9000]
 
 
 def _take(url: str) -> None:

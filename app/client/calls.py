@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -208,5 +209,8 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]  # Just looked.
     if isinstance(error, OSError) and error.strerror:
+        # asyncio says which address it was instead of what was wrong with it.
+        if error.errno is not None and error.strerror.startswith("Connect call failed"):
+            return os.strerror(error.errno)
         return error.strerror
     return str(error).rstrip(".") or type(error).__name__

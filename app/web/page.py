@@ -19,6 +19,7 @@ from tortoise.exceptions import BaseORMException
 
 from app import __version__
 from app.api.errors import RETRY_AFTER_S, invalid_request, status_of
+from app.core import wording
 from app.core.database import BROKEN, database_error
 from app.errors import InvalidRequest, ServiceError
 from app.web import words
@@ -61,12 +62,12 @@ _templates = Environment(
 )
 _templates.globals |= {"assets": ASSETS, "version": __version__}
 _templates.filters |= {
-    "size": words.size,
-    "duration": words.duration,
-    "counted": words.count,
+    "size": wording.size,
+    "duration": wording.duration,
+    "counted": wording.count,
     "kind": words.kind,
     "name": words.name,
-    "excerpt": words.excerpt,
+    "excerpt": wording.excerpt,
     "pretty": words.pretty,
 }
 

@@ -1,58 +1,38 @@
-"""What the demo asks and shows; the API is a table of answers."""
+"""What the demo shows, and where it listens; that it works, tests/acceptance has."""
 
 from __future__ import annotations
 
 import io
-import json
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
-import httpx
 import pytest
 from rich.console import Console
 
-from app.cli.demo import SAMPLES, next_free_port
-from app.cli.demo_client import DemoClient, Hit, Ingest
-from app.cli.demo_screen import IngestScreen, line, place_of, show_hits, snippet_of, state_of
+from app.cli.demo import SAMPLES, next_free_port, next_steps
+from app.cli.demo_ingest import Ingest
+from app.cli.demo_screen import IngestScreen, line, show_hits, state_of
 from app.cli.stack import StackOptions
-
-ANSWERS = {
-    "PENDING": {"status": "PENDING", "stage": "queued", "chunk_count": 0, "error": None},
-    "PROCESSING": {"status": "PROCESSING", "stage": "embedding", "chunk_count": 0, "error": None},
-    "COMPLETED": {"status": "COMPLETED", "stage": None, "chunk_count": 3, "error": None},
-    "FAILED": {
-        "status": "FAILED",
-        "stage": None,
-        "chunk_count": 0,
-        "error": {"code": "no_text", "message": "The file has no text in it.", "hint": "Try OCR."},
-    },
-}
+from app.client import Citation, Hit
 
 
-class FakeAPI:
-    """Answers `POST /ingest` and then one state after the other."""
-
-    def __init__(self, *states: str, status_code: int = 201) -> None:
-        self._states: Iterator[str] = iter(states)
-        self._status_code = status_code
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/ingest":
-            return httpx.Response(self._status_code, json={"document_id": "7", "status": "PENDING"})
-        if request.url.path == "/search":
-            query = json.loads(request.content)
-            hit = {
-                "text": query["query"],
-                "score": 0.5,
-                "citation": {"title": "T", "source": "a.md", "page": 2},
-            }
-            return httpx.Response(200, json={"hits": [hit] * query["top_k"]})
-        return httpx.Response(200, json=ANSWERS[next(self._states)])
-
-    def client(self) -> DemoClient:
-        return DemoClient(httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="http://api"))
+def hit(text: str, *, page: int | None = None) -> Hit:
+    place = Citation(title="A", source="a.md", page=page, char_start=0, char_end=len(text), headings=[])
+    return Hit(
+        chunk_id=1,
+        document_id=UUID(int=7),
+        version=1,
+        collection="default",
+        text=text,
+        score=0.25,
+        legs={},
+        citation=place,
+        highlights=[],
+        context=None,
+        metadata={},
+    )
 
 
 @pytest.fixture
@@ -62,58 +42,20 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_file_is_followed_through_its_stages_to_the_end(file: Path) -> None:
-    shown: list[Ingest] = []
-    api = FakeAPI("PENDING", "PROCESSING", "COMPLETED")
-    ingest = await api.client().ingest(file, shown.append)
-    assert ingest.is_completed
-    assert ingest.chunks == 3
-    assert [state_of(step) for step in shown] == [
-        "sending",
-        "PENDING queued",
-        "PROCESSING embedding",
-        "COMPLETED",
-    ]
+def test_a_known_file_is_already_there(file: Path) -> None:
+    assert state_of(Ingest(file, status="COMPLETED", was_known=True)) == "already there"
 
 
-async def test_a_known_file_is_already_there(file: Path) -> None:
-    ingest = await FakeAPI("COMPLETED", status_code=200).client().ingest(file, lambda _: None)
-    assert state_of(ingest) == "already there"
+def test_a_failure_is_shown_with_its_code_and_what_to_do(file: Path) -> None:
+    failed = Ingest(
+        file, status="FAILED", code="no_text", message="The file has no text in it.", hint="Try OCR."
+    )
+    assert "no_text: The file has no text in it. Try OCR." in line(failed)
 
 
-async def test_a_failure_is_shown_with_its_code_and_what_to_do(file: Path) -> None:
-    ingest = await FakeAPI("FAILED").client().ingest(file, lambda _: None)
-    assert not ingest.is_completed
-    assert "no_text: The file has no text in it. Try OCR." in line(ingest)
-
-
-async def test_a_refusal_is_a_failure_like_any_other(file: Path) -> None:
-    problem = {
-        "title": "Too large",
-        "detail": "It is too large.",
-        "code": "payload_too_large",
-        "hint": "Split it.",
-    }
-    transport = httpx.MockTransport(lambda _: httpx.Response(413, json=problem))
-    client = DemoClient(httpx.AsyncClient(transport=transport, base_url="http://api"))
-    ingest = await client.ingest(file, lambda _: None)
-    assert (ingest.status, ingest.code, ingest.hint) == ("FAILED", "payload_too_large", "Split it.")
-
-
-async def test_a_document_deleted_while_we_wait_is_a_failure(file: Path) -> None:
-    def api(request: httpx.Request) -> httpx.Response:
-        if request.method == "POST":
-            return httpx.Response(201, json={"document_id": "7", "status": "PENDING"})
-        return httpx.Response(404, json={"code": "document_not_found", "detail": "There is none."})
-
-    http = httpx.AsyncClient(transport=httpx.MockTransport(api), base_url="http://api")
-    ingest = await DemoClient(http).ingest(file, lambda _: None)
-    assert ingest.code == "document_not_found"
-
-
-async def test_hits_come_with_their_place() -> None:
-    (hit,) = await FakeAPI().client().search("why?", top_k=1)
-    assert place_of(hit) == "a.md, page 2"
+def test_another_address_than_usual_is_in_the_commands_to_try() -> None:
+    assert "--url" not in next_steps("http://127.0.0.1:8000")
+    assert "ingest /path/to/documents --url http://127.0.0.1:8001" in next_steps("http://127.0.0.1:8001")
 
 
 def test_off_the_terminal_there_are_lines_without_control_characters(file: Path) -> None:
@@ -122,7 +64,7 @@ def test_off_the_terminal_there_are_lines_without_control_characters(file: Path)
     with IngestScreen(console, [file]) as screen:
         screen.show(Ingest(file, status="PROCESSING"))
         screen.show(Ingest(file, status="COMPLETED", chunks=2, elapsed_ms=70))
-    show_hits(console, "Why?", [Hit("be\x1b[31mcause\n" + "of it " * 60, 0.25, "a.md", None)])
+    show_hits(console, "Why?", [hit("be\x1b[31mcause\n" + "of it " * 60)])
     show_hits(console, "And?", [])
     text = out.getvalue()
     assert all(character == "\n" or character.isprintable() for character in text)
@@ -138,24 +80,10 @@ def test_on_the_terminal_there_is_a_table(file: Path) -> None:
     with IngestScreen(console, [file]) as screen:
         screen.show(Ingest(file, status="PROCESSING", stage="parsing"))
         screen.show(failed)
-    show_hits(console, "Why?", [Hit("because", 0.25, "a.md", 4)])
+    show_hits(console, "Why?", [hit("because", page=4)])
     text = out.getvalue()
     assert "no_text: No text. OCR." in text
     assert "a.md, page 4" in text
-
-
-def test_a_snippet_ends_at_a_word() -> None:
-    assert snippet_of(Hit("word " * 100, 0, "", None), "").endswith("word …")
-    assert snippet_of(Hit("short\n text", 0, "", None), "") == "short text"
-
-
-def test_a_snippet_begins_where_the_question_is_answered() -> None:
-    text = (
-        "It was a fine day. " * 20 + "The pinions are greased with mutton tallow. " + "Then it rained. " * 20
-    )
-    snippet = snippet_of(Hit(text, 0, "", None), "Which grease is used for the pinion?")
-    assert snippet.startswith("… The pinions are greased with mutton tallow.")
-    assert snippet.endswith(" …")
 
 
 def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:

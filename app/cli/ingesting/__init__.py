@@ -1,0 +1,1 @@
+"""Bringing a server in step with folders: walk, compare, send, follow, tell."""

@@ -1,0 +1,113 @@
+"""`sluice search`: passages, each with the place where it stands and the words of the question in it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from app.cli.remote.command import Session
+from app.cli.remote.completion import collection_names
+from app.cli.remote.options import json_object
+from app.cli.remote.output import Output, clean
+from app.client import Hit
+from app.core.wording import EXCERPT, excerpt
+
+MARK = "bold yellow"
+
+
+class Mode(StrEnum):
+    """By words, by meaning, or by both."""
+
+    HYBRID = "hybrid"
+    VECTOR = "vector"
+    KEYWORD = "keyword"
+
+
+def search(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help='In plain words; "phrases" and -exclusions count, too.')],
+    *,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option("--collection", "-c", help="Only in these.", autocompletion=collection_names),
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="By words, by meaning, or by both.")] = Mode.HYBRID,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, max=200, help="At most so many hits.")] = 5,
+    filter: Annotated[  # As the API calls it.
+        str | None,
+        typer.Option(help='JSON, as in docs/search.md: {"field": "metadata.season", "eq": "summer"}.'),
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits with a lower score.")] = None,
+    per_document: Annotated[
+        int | None, typer.Option(min=1, max=200, help="At most so many hits of one document.")
+    ] = None,
+    neighbours: Annotated[
+        int, typer.Option(min=0, max=5, help="With --json: add so many chunks around each hit.")
+    ] = 0,
+    full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Let the server's reranker order them.")] = False,
+) -> None:
+    """Find the passages that answer a question best."""
+    session = Session.of(context)
+    chosen = None if filter is None else json_object(filter)
+    with session.sluice() as sluice:
+        hits = sluice.search(
+            query,
+            mode=mode.value,
+            top_k=top_k,
+            collections=collection,
+            filter=chosen,
+            min_score=min_score,
+            max_per_document=per_document,
+            context=neighbours,
+            rerank=rerank,
+        )
+    if session.out.as_json:
+        session.out.json([hit.model_dump(mode="json") for hit in hits])
+        return
+    if not hits:
+        session.out.note("Nothing was found.")
+    for number, hit in enumerate(hits, 1):
+        show_hit(session.out, number, hit, full=full)
+
+
+def show_hit(out: Output, number: int, hit: Hit, *, full: bool = False) -> None:
+    """A hit in a few lines: where it stands, and the part of it that has the words."""
+    if number > 1:
+        out.say()
+    heading = Text.assemble(
+        (f"{number:2} ", "bold"), (f"{hit.score:.3f}  ", "cyan"), (place_of(hit), "green")
+    )
+    out.results.print(heading, soft_wrap=not out.results.is_terminal)
+    passage = passage_of(hit, length=len(hit.text) if full else EXCERPT)
+    if out.results.is_terminal:
+        out.results.print(Padding(passage, (0, 0, 0, 3)))
+    else:
+        out.say(Text("   ").append_text(passage))
+
+
+def place_of(hit: Hit) -> str:
+    """Document, page and headings."""
+    citation = hit.citation
+    name = clean(citation.source or citation.title or hit.document_id)
+    if hit.collection != "default":
+        name = f"{clean(hit.collection)}/{name}"
+    page = f", page {citation.page}" if citation.page else ""
+    headings = "".join(f" › {clean(heading)}" for heading in citation.headings)
+    return f"{name}{page}{headings}"
+
+
+def passage_of(hit: Hit, *, length: int = EXCERPT) -> Text:
+    """What a hit says, its words marked; of a long one, the part with most of them."""
+    text = Text()
+    for part, is_word in excerpt(hit, length=length):
+        # Spaces around a word belong to the sentence, and stay; all others become one.
+        begins, ends = part[:1].isspace(), part[-1:].isspace() and len(part) > 1
+        begins = begins and not text.plain.endswith(" ")
+        shown = f"{' ' if begins else ''}{clean(part)}{' ' if ends else ''}"
+        text.append(shown, MARK if is_word else "")
+    return text

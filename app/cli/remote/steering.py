@@ -1,0 +1,225 @@
+"""`sluice retry`, `cancel` and `delete`: of documents by their ids, or of all that a filter holds for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from app.cli.remote.command import Session, error_as_json, sentence
+from app.cli.remote.completion import document_ids
+from app.cli.remote.exits import ExitCode, is_unreachable
+from app.cli.remote.options import CodeOption, CollectionOption, StatusName, WrongCall, YesOption
+from app.cli.remote.output import clean
+from app.client import Sluice, SluiceError, Status
+from app.client.errors import DocumentNotFound
+from app.core import wording
+
+IDsArgument = Annotated[
+    list[UUID] | None,
+    typer.Argument(metavar="[ID]...", help="Of documents.", autocompletion=document_ids),
+]
+StatusOption = Annotated[
+    list[StatusName] | None,
+    typer.Option("--status", "-s", case_sensitive=False, help="All with this status; can be repeated."),
+]
+#: Requests in the air at the same time, where there is one for each of many documents.
+AT_ONCE = 8
+
+UNDER_WAY: list[Status] = ["PENDING", "PROCESSING"]
+
+
+def retry(
+    context: typer.Context,
+    ids: IDsArgument = None,
+    *,
+    collection: CollectionOption = None,
+    code: CodeOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All FAILED ones.")] = False,
+) -> None:
+    """Queue FAILED documents again.
+
+    By their ids, or all that are FAILED in a collection or with a code. Of others, nothing is changed.
+    """
+    session = Session.of(context)
+    _require_choice(ids, every or collection or code)
+    with session.sluice() as sluice:
+        if ids:
+            _each(session, ids, lambda each: sluice.retry(each).status, done="queued again", when=UNDER_WAY)
+            return
+        retried = 0
+        while True:
+            answer = sluice.retry_failed(collection=collection, codes=code)
+            retried += answer.retried
+            if not answer.has_more:
+                break
+    _tell_number(session, "retried", retried, "queued again")
+
+
+def cancel(
+    context: typer.Context,
+    ids: IDsArgument = None,
+    *,
+    collection: CollectionOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All that are not final.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Give up documents that are not final yet.
+
+    By their ids, or all that are PENDING or PROCESSING. They are FAILED with the code `cancelled`.
+    """
+    session = Session.of(context)
+    _require_choice(ids, every or collection)
+    with session.sluice() as sluice:
+        if ids:
+            _each(session, ids, partial(_cancelled, sluice), done="cancelled", when=["FAILED"])
+            return
+        number = _counted(sluice, collection, UNDER_WAY)
+        _require_yes(session, "Cancel", number, collection, yes=yes)
+        found = (each.document_id for each in sluice.documents(status=UNDER_WAY, collection=collection))
+        number = _all(session, found, partial(_cancelled, sluice), when=["FAILED"], total=number)
+    _tell_number(session, "cancelled", number, "cancelled")
+
+
+def delete(
+    context: typer.Context,
+    ids: IDsArgument = None,
+    *,
+    collection: CollectionOption = None,
+    status: StatusOption = None,
+    code: Annotated[str | None, typer.Option(help="All FAILED ones with this error code.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="All whose external id begins so: a folder.")] = None,
+    yes: YesOption = False,
+) -> None:
+    """Delete documents with every trace of them.
+
+    By their ids, or all that the options hold for, after a question. A collection as a whole is deleted by
+    `sluice collections delete`.
+    """
+    session = Session.of(context)
+    _require_choice(ids, collection or status or code or prefix)
+    with session.sluice() as sluice:
+        if ids:
+            _each(session, ids, partial(_deleted, sluice), done="deleted", when=["DELETED"])
+            return
+        filters: dict[str, Any] = {
+            "status": None if status is None else [each.value for each in status],
+            "collection": collection,
+            "error_code": code,
+            "external_id_prefix": prefix,
+        }
+        # All of them are known before the first is gone: the question has their number.
+        found = [each.document_id for each in sluice.documents(**filters, page_size=500)]
+        _require_yes(session, "Delete", len(found), collection, yes=yes)
+        number = _all(session, found, partial(_deleted, sluice), when=["DELETED"], total=len(found))
+    _tell_number(session, "deleted", number, "deleted")
+
+
+def _require_choice(ids: Sequence[UUID] | None, is_filtered: object) -> None:
+    if bool(ids) == bool(is_filtered):
+        raise WrongCall("Give ids of documents, or options that say which; not both.")
+
+
+def _cancelled(sluice: Sluice, document_id: UUID) -> str:
+    return sluice.cancel(document_id).status
+
+
+def _deleted(sluice: Sluice, document_id: UUID) -> str:
+    sluice.delete(document_id)
+    return "DELETED"
+
+
+def _each(
+    session: Session,
+    ids: Iterable[UUID],
+    act: Callable[[UUID], str],
+    *,
+    done: str,
+    when: Sequence[str],
+) -> None:
+    """Do it for each id and tell how it is now; one that cannot be keeps no other from it.
+
+    Args:
+        act: Does it, and gives the status that it has now.
+        done: What to call it that this status is one of `when`; with any other, nothing was changed.
+    """
+    told: list[dict[str, Any]] = []
+    for document_id in ids:
+        try:
+            status = act(document_id)
+        except SluiceError as error:
+            if is_unreachable(error):
+                raise
+            told.append({"document_id": str(document_id), "error": error_as_json(error)})
+            said = sentence(error)
+        else:
+            told.append({"document_id": str(document_id), "status": status})
+            said = f"{document_id} {done if status in when else f'is {status}: nothing was changed'}"
+        if not session.out.as_json:
+            session.out.say(said)
+    if session.out.as_json:
+        session.out.json(told)
+    is_good = all("status" in each for each in told)
+    raise typer.Exit(ExitCode.GOOD if is_good else ExitCode.FAILED)
+
+
+def _all(
+    session: Session,
+    ids: Iterable[UUID],
+    act: Callable[[UUID], str],
+    *,
+    when: Sequence[str],
+    total: int,
+) -> int:
+    """Do it for all, some at a time, and tell how often it was done; see `_each`."""
+
+    def acted(document_id: UUID) -> bool:
+        try:
+            return act(document_id) in when
+        except DocumentNotFound:
+            return False  # It is gone meanwhile.
+
+    done = 0
+    with ThreadPoolExecutor(AT_ONCE) as pool, session.out.notes.status("") as shown:
+        for number, was_done in enumerate(pool.map(acted, ids), 1):
+            done += was_done
+            shown.update(f"{number:,} of {total:,}")
+    return done
+
+
+def _counted(sluice: Sluice, collection: str | None, statuses: Sequence[Status]) -> int:
+    if collection is None:
+        return sum(sluice.stats().documents.get(status, 0) for status in statuses)
+    return sum(sluice.collection(collection).documents.get(status, 0) for status in statuses)
+
+
+def _require_yes(session: Session, verb: str, number: int, collection: str | None, *, yes: bool) -> None:
+    where = f" of {clean(collection)}" if collection else ""
+    if number and not confirm(f"{verb} {wording.count(number, 'document')}{where}", yes=yes):
+        session.out.note("Nothing was done.")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def confirm(what: str, *, yes: bool) -> bool:
+    """Whether a person wants it; asked on standard error, unless it was said before.
+
+    Raises:
+        WrongCall: There is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise WrongCall(f"{what}? Nobody is there to ask: add --yes.")
+    return typer.confirm(f"{what}?", err=True)
+
+
+def _tell_number(session: Session, name: str, number: int, done: str) -> None:
+    if session.out.as_json:
+        session.out.json({name: number})
+    else:
+        session.out.say(f"{wording.count(number, 'document')} {done}.")

@@ -1,0 +1,381 @@
+"""The commands of a person who uses a server, as they are typed, on a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.cli.__main__ import cli
+from app.client import Document, Sluice
+from app.core.queue import broker
+from tests.processes import ROOT, APIProcess, api_process, eventually, worker_process
+
+DAMAGED = b"%PDF-1.4\nwhat is left of it\n"
+
+
+@pytest.fixture(scope="module")
+def api(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[APIProcess]:
+    """A server that takes documents; nobody reads them until `worker` is there."""
+    folder = tmp_path_factory.mktemp("api")
+    storage = {"STORAGE_URL": f"file://{folder / 'content'}"}
+    with api_process(storage, folder / "log") as process:
+        yield process
+    broker.flush_all()
+
+
+@pytest.fixture(scope="module")
+def worker(api: APIProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    storage = {"STORAGE_URL": f"file://{api.log_path.parent / 'content'}"}
+    options = ("--processes", "1", "--threads", "4")
+    with worker_process(storage, tmp_path_factory.mktemp("worker") / "log", *options):
+        yield
+
+
+@pytest.fixture
+def sluice(api: APIProcess) -> Iterator[Sluice]:
+    with Sluice(api.url) as sluice:
+        yield sluice
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> str:
+    """A collection of this test's own."""
+    return request.node.originalname
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "gates.md").write_text("# Gates\n\nThe upper gate opens at six.")
+    (tmp_path / "locks/fenn.txt").write_text("The lock at Fenn is closed for repair.")
+    return tmp_path
+
+
+class Typed:
+    """Commands in this process: a start of Python for each would take longer than what they do."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __call__(self, *words: object, **how: Any) -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in words], env={"SLUICE_URL": self._url}, **how)
+
+    def json(self, *words: object) -> Any:
+        """What a command prints as JSON; it has to be all that it prints there."""
+        return json.loads(self(*words, "--json").stdout)
+
+
+@pytest.fixture
+def typed(api: APIProcess) -> Typed:
+    return Typed(api.url)
+
+
+def started(url: str, *words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "SLUICE_URL": url},
+    )
+
+
+def documents_in(sluice: Sluice, collection: str) -> dict[str | None, Document]:
+    return {each.external_id: each for each in sluice.documents(collection=collection)}
+
+
+def requests_of(api: APIProcess, call: str) -> int:
+    return api.log.count(call)
+
+
+# --- Before there is a worker -------------------------------------------------------------------------------
+
+
+def test_many_small_files_share_requests(api: APIProcess, typed: Typed, place: str, tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}.txt").write_text(f"Gauge reading number {number}.")
+    before = requests_of(api, "/ingest/batch")
+    told = typed.json("ingest", tmp_path, "-c", place, "--no-wait")
+    assert (told["new"], told["failed"]) == (300, 0)
+    batches = requests_of(api, "/ingest/batch")
+    assert 1 <= batches - before <= 5
+    # All of them once more cost a few looks, and no upload.
+    asked = requests_of(api, "HTTP/1.1")
+    assert typed.json("ingest", tmp_path, "-c", place, "--no-wait")["unchanged"] == 300
+    assert requests_of(api, "/ingest/batch") == batches
+    assert 1 <= requests_of(api, "HTTP/1.1") - asked <= 6
+    typed("collections", "delete", place, "--yes")
+
+
+def test_ctrl_c_ends_with_a_summary_and_documents_that_are_safe(
+    api: APIProcess, sluice: Sluice, folder: Path
+) -> None:
+    with started(api.url, "ingest", folder, "-c", "interrupted") as process:
+        eventually(lambda: len(documents_in(sluice, "interrupted")) == 2)
+        process.send_signal(signal.SIGINT)
+        said, noted = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "2 files" in said
+    assert "2 new" in said
+    assert "2 documents under way: safe" in noted
+    assert "Traceback" not in noted
+
+
+def test_the_same_call_again_goes_on_to_the_end(typed: Typed, worker: None, folder: Path) -> None:
+    told = typed.json("ingest", folder, "-c", "interrupted")
+    assert told["unchanged"] == 2
+    assert {each["status"] for each in told["files"]} == {"COMPLETED"}
+
+
+# --- Ingest -------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_kept_in_step_by_the_same_call(
+    typed: Typed, sluice: Sluice, worker: None, folder: Path, place: str
+) -> None:
+    first = typed("ingest", folder, "-c", place, "-m", "season=spring", "-m", '{"year": 1905}')
+    assert first.exit_code == 0, first.output
+    assert "2 files" in first.stdout
+    assert documents_in(sluice, place)["locks/fenn.txt"].metadata == {"season": "spring", "year": 1905}
+    (folder / "gates.md").write_text("# Gates\n\nThe upper gate opens at seven.")
+    (folder / "new.txt").write_text("A new towpath.")
+    (folder / "same.txt").write_text("Nothing new.")
+    typed("ingest", folder / "same.txt", "-c", place)
+    sluice.delete(documents_in(sluice, place)["locks/fenn.txt"].document_id)
+    told = typed.json("ingest", folder, "-c", place)
+    results = {each["external_id"]: each["result"] for each in told["files"]}
+    assert results == {
+        "gates.md": "updated",
+        "new.txt": "new",
+        "same.txt": "unchanged",
+        "locks/fenn.txt": "new",  # It was deleted there, and is still here.
+    }
+    assert documents_in(sluice, place)["gates.md"].version == 2
+
+
+def test_a_file_that_fails_is_told_with_code_and_hint_each_time(
+    typed: Typed, worker: None, folder: Path, place: str
+) -> None:
+    (folder / "cut.pdf").write_bytes(DAMAGED)
+    (folder / ".hidden").write_text("no")
+    for _ in range(2):
+        answer = typed("ingest", folder, "-c", place)
+        assert answer.exit_code == 1
+        assert "corrupt_file (1 file)" in answer.stdout
+        assert "cut.pdf" in answer.stdout
+        assert "→ Open the file in the program that made it" in answer.stdout
+        assert "hidden: its name begins with a dot: .hidden (1)" in answer.stderr
+
+
+def test_a_large_file_goes_by_itself(typed: Typed, sluice: Sluice, place: str, tmp_path: Path) -> None:
+    large = tmp_path / "large.txt"
+    large.write_text("The level of the upper pound was read at noon. " * 30_000)
+    assert typed("ingest", large, "-c", place, "--no-wait").exit_code == 0
+    assert documents_in(sluice, place)["large.txt"].size_bytes == large.stat().st_size
+    assert typed.json("ingest", large, "-c", place, "--no-wait")["unchanged"] == 1
+    typed("cancel", "-c", place, "--yes")
+
+
+def test_standard_input_is_a_document(typed: Typed, sluice: Sluice, worker: None, place: str) -> None:
+    answer = typed("ingest", "-", "-c", place, "--name", "notes.md", input="# Notes\n\nThe weir is dry.")
+    assert answer.exit_code == 0, answer.output
+    assert documents_in(sluice, place)["notes.md"].status == "COMPLETED"
+
+
+def test_a_watched_folder_is_followed_until_ctrl_c(
+    api: APIProcess, sluice: Sluice, worker: None, folder: Path
+) -> None:
+    words = ("ingest", folder, "-c", "watched", "--watch", "--delete", "--json")
+    with started(api.url, *words) as process:
+        assert process.stdout is not None
+        first = [json.loads(process.stdout.readline()) for _ in range(2)]
+        (folder / "weir.txt").write_text("The weir is dry.")
+        added = json.loads(process.stdout.readline())
+        (folder / "gates.md").unlink()
+        removed = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert {each["result"] for each in first} == {"new"}
+    assert (added["external_id"], added["result"], added["status"]) == ("weir.txt", "new", "COMPLETED")
+    assert removed == {"external_id": "gates.md", "result": "deleted"}
+    assert process.returncode == 130
+    assert set(documents_in(sluice, "watched")) == {"weir.txt", "locks/fenn.txt"}
+
+
+def test_the_second_ctrl_c_does_not_wait_for_a_server_that_says_nothing(folder: Path) -> None:
+    nothing = b'{"code": "collection_not_found", "retryable": false, "detail": "", "hint": ""}'
+    head = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(nothing)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with started(url, "ingest", folder) as process, ExitStack() as silent:
+            with server.accept()[0] as looking:
+                looking.recv(4096)
+                looking.sendall(head + nothing)
+            silent.enter_context(server.accept()[0])  # The upload.
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            assert "Ctrl-C again stops at once" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "2 not sent" in said
+
+
+# --- The others ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def filled(api: APIProcess, worker: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A collection with a document that can be found and one that failed."""
+    folder = tmp_path_factory.mktemp("filled")
+    (folder / "gates.md").write_text("# Gates\n\nThe upper gate opens at six, the lower one at seven.")
+    (folder / "cut.pdf").write_bytes(DAMAGED)
+    assert Typed(api.url)("ingest", folder, "-c", "filled").exit_code == 1
+    return "filled"
+
+
+def id_of(typed: Typed, collection: str, name: str) -> str:
+    (document,) = typed.json("documents", "-c", collection, "--external-id", name)
+    return str(document["document_id"])
+
+
+def test_hits_say_where_they_stand(typed: Typed, filled: str) -> None:
+    answer = typed("search", "upper gate", "-c", filled, "--mode", "keyword")
+    assert "filled/gates.md › Gates" in answer.stdout
+    assert "The upper gate opens at six" in answer.stdout
+    (hit,) = typed.json("search", "upper gate", "-c", filled, "--mode", "keyword")
+    assert hit["citation"]["headings"] == ["Gates"]
+    none = {"field": "metadata.season", "eq": "winter"}
+    assert typed.json("search", "gate", "-c", filled, "--filter", json.dumps(none)) == []
+
+
+def test_documents_are_listed_and_shown(typed: Typed, filled: str) -> None:
+    listed = typed("documents", "-c", filled, "--status", "failed")
+    assert "cut.pdf: corrupt_file" in listed.stdout
+    assert "gates.md" not in listed.stdout
+    shown = typed("show", id_of(typed, filled, "cut.pdf"))
+    assert "corrupt_file: " in shown.stdout
+    assert "Open the file in the program that made it" in shown.stdout
+    assert "corrupt_file while parsing" in shown.stdout
+    assert typed.json("show", id_of(typed, filled, "gates.md"))["attempts"][0]["outcome"] == "completed"
+
+
+def test_one_that_cannot_be_steered_keeps_no_other_from_it(typed: Typed, filled: str) -> None:
+    unknown = "0199c0de-7a11-7c4e-8a55-0242ac120002"
+    failed, good = id_of(typed, filled, "cut.pdf"), id_of(typed, filled, "gates.md")
+    told = typed("retry", unknown, good, failed)
+    assert told.exit_code == 1
+    assert f"There is no document {unknown}" in told.stdout
+    assert f"{good} is COMPLETED: nothing was changed" in told.stdout
+    assert f"{failed} queued again" in told.stdout
+    assert typed("events", failed).exit_code == 1  # Until it has failed again.
+
+
+def test_deleting_many_is_asked_for(typed: Typed, sluice: Sluice, place: str) -> None:
+    for number in range(3):
+        sluice.ingest(f"Reading {number}.", collection=place)
+    refused = typed("delete", "-c", place)
+    assert refused.exit_code == 2
+    assert "Delete 3 documents of" in refused.stderr
+    assert "add --yes" in refused.stderr
+    assert typed.json("delete", "-c", place, "--yes") == {"deleted": 3}
+
+
+def test_collections_are_made_changed_and_deleted(typed: Typed, place: str) -> None:
+    assert typed.json("collections", "create", place, "--language", "german")["language"] == "german"
+    assert typed("collections", "create", place).exit_code == 2
+    assert typed.json("collections", "set", place, "--chunk-tokens", 100)["chunk_tokens"] == 100
+    assert place in typed("collections", "list").stdout
+    assert "chunk tokens  100" in typed("collections", "show", place).stdout
+    assert typed("collections", "delete", place, "--yes").exit_code == 0
+
+
+def test_the_status_is_good_while_a_worker_is_alive(typed: Typed, worker: None) -> None:
+    answer = typed("status")
+    assert answer.exit_code == 0, answer.output
+    assert "takes documents" in answer.stdout
+    assert typed.json("status")["workers"]
+
+
+# --- How they end -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["status", "--url", "http://127.0.0.1:1"], 3, "No Sluice answers at http://127.0.0.1:1"),
+        (["ingest", "samples", "--url", "http://127.0.0.1:1"], 3, "No Sluice answers at"),
+        (["status", "--url", "nonsense"], 2, "'nonsense' is no URL of a server"),
+        (["ingest", "nowhere.pdf"], 2, "nowhere.pdf: No such file or directory"),
+        (["ingest", "samples/README.md", "--watch"], 2, "--watch is for folders"),
+        (["ingest", "samples", "--delete"], 2, "--delete goes with --watch"),
+        (["ingest", "app/cli", "app/client", "--watch"], 2, "would both be the document '__init__.py'"),
+        (["search", "gate", "--filter", "["], 2, "is no JSON"),
+        (["retry"], 2, "Give ids of documents, or options that say which"),
+        (["show", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 1, "There is no document 0199c0de"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_a_code(
+    typed: Typed, words: Sequence[str], code: int, sentence: str
+) -> None:
+    answer = typed(*words)
+    assert answer.exit_code == code
+    assert sentence in answer.stderr
+    assert answer.stdout == "" or words[0] == "ingest"
+
+
+def test_an_error_is_json_where_that_is_asked_for(typed: Typed) -> None:
+    told = typed.json("show", "0199c0de-7a11-7c4e-8a55-0242ac120002")
+    assert told["error"]["code"] == "document_not_found"
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:1", ":no-port", "127.0.0.1:1/sesame"])
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["ingest", "samples", "--json"]])
+def test_secrets_are_not_in_what_is_printed(typed: Typed, words: Sequence[str], place: str) -> None:
+    answer = typed(*words, "--url", f"http://keeper:tow-path@{place}", "--api-key", "sesame")
+    assert answer.exit_code in {2, 3}
+    assert "tow-path" not in answer.output
+    assert "sesame" not in answer.output
+
+
+def test_a_reader_that_leaves_is_no_error(api: APIProcess, filled: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "app.cli", "documents", "-c", filled],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "SLUICE_URL": api.url},
+        check=False,
+    )
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (0, b"")
+
+
+def test_a_terminal_gets_colours(api: APIProcess, filled: str) -> None:
+    ours, theirs = os.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "app.cli", "search", "upper gate", "-c", filled],
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env={**os.environ, "SLUICE_URL": api.url, "TERM": "xterm-256color", "NO_COLOR": ""},
+        check=True,
+    )
+    os.close(theirs)
+    said = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "\x1b[1;33mupper" in said
