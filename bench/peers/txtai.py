@@ -42,7 +42,6 @@ def prepare(question: loading.Question, model: loading.StaticModel) -> loading.L
     if not question.in_one_go:
         embeddings.index([("first", "The first makes the table and its index.", None)])
         commit(embeddings)
-        embeddings.delete(["first"])
 
     def load() -> loading.Loaded:
         chunks = [
@@ -53,7 +52,8 @@ def prepare(question: loading.Question, model: loading.StaticModel) -> loading.L
         if question.in_one_go:
             embeddings.index(chunks)  # It drops what was there, and builds its index over all at the end.
         else:
-            embeddings.upsert(chunks)
+            embeddings.upsert(chunks)  # It adds to the index, as long as that has anything in it.
+            embeddings.delete(["first"])
         commit(embeddings)
         return loading.Loaded(len(chunks), TABLE)
 
