@@ -1,4 +1,4 @@
-"""How soon an idle worker begins, beside Dramatiq's own broker; what waiting costs; and POST to searchable."""
+"""How soon an idle worker begins, beside Dramatiq's own broker; its cost; and from POST to searchable."""
 
 from __future__ import annotations
 
