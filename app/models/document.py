@@ -58,6 +58,10 @@ EMPTY: Mapping[str, Any] = MappingProxyType({"title": None, "metadata": {}})
 #: What an embedding service may ask a document to wait.
 LONGEST_WAIT_S = 3600
 
+#: How long those who are accepted together may wait for a row that one of them would replace: it is locked
+#: while its chunks are stored, which may take minutes.
+IMPATIENTLY = "100ms"
+
 #: `sent_at` of a document that has no message for certain: it is sent however long the queue is.
 UNSENT = "timestamptz 'epoch'"
 
@@ -193,6 +197,18 @@ class Document(Model):
         return result
 
     @classmethod
+    async def accept_new(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        """`accept` for those that are new, in one statement that waits for nobody.
+
+        Returns:
+            In the order of `many`; None for one that `accept` itself has to look at.
+
+        Raises:
+            tortoise.exceptions.OperationalError: One of them is locked by somebody else; none was written.
+        """
+        return await cls._insert_many(many, None, lock_timeout=IMPATIENTLY)
+
+    @classmethod
     async def _unchanged(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
         rows = await fetch(
             """
@@ -231,14 +247,18 @@ class Document(Model):
         return known
 
     @classmethod
-    async def _insert_many(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
+    async def _insert_many(
+        cls, many: Sequence[NewDocument], db: Any, *, lock_timeout: str | None = None
+    ) -> list[Accepted | None]:
         """Each takes the place of its name in an index: in one order for all, or two batches could wait for
         each other."""
         ids = [uuid7() for _ in many]
         rows = await fetch(
             """
-            WITH new AS (
-                SELECT * FROM unnest(
+            WITH patience AS MATERIALIZED (
+                SELECT set_config('lock_timeout', COALESCE($12, current_setting('lock_timeout')), TRUE)
+            ), new AS MATERIALIZED (
+                SELECT n.* FROM patience, unnest(
                     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                     $8::bigint[], $9::text[], $10::text[], $11::bytea[]
                 ) AS n (id, collection, external_id, title, source_name, media_type, sha256,
@@ -275,6 +295,7 @@ class Document(Model):
             [new.content_key for new in many],
             [json.dumps(new.metadata or {}) for new in many],
             [new.content for new in many],
+            lock_timeout,
             db=db,
         )
         made = {row["id"] for row in rows}
