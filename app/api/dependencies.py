@@ -9,13 +9,15 @@ from fastapi import Depends, Request
 from app.jobs.doorbell import Doorbell
 from app.services.resources import APIResources
 
+# Coroutines, as FastAPI would run plain functions in a thread each.
 
-def _resources(request: Request) -> APIResources:
+
+async def _resources(request: Request) -> APIResources:
     resources: APIResources = request.app.state.resources
     return resources
 
 
-def _doorbell(request: Request) -> Doorbell:
+async def _doorbell(request: Request) -> Doorbell:
     doorbell: Doorbell = request.app.state.doorbell
     return doorbell
 

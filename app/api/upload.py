@@ -39,6 +39,9 @@ SPOOL_BYTES = 1024 * 1024
 #: A JSON body takes several times its size while it is read, so only so many are read at once.
 json_readers = ThreadPoolExecutor(2, thread_name_prefix="json-reader")
 
+#: Up to here, reading a JSON body takes less time than handing it to one of those.
+SMALL_JSON_BYTES = 16 * 1024
+
 #: What may stand around a JSON body's strings: fields, metadata, and the white space between them. Each
 #: bracket and comma there becomes an object of a hundred bytes, so that 32 MB of them would fill a machine.
 MAX_JSON_STRUCTURE_BYTES = 256 * 1024
@@ -97,8 +100,11 @@ async def _json_offer(request: Request, limit_bytes: int, spool: SpooledTemporar
     with spool_troubles_told():
         async for block in counted(request, limit_bytes):
             await received.write(block)
-        loop = asyncio.get_running_loop()
-        fields = await loop.run_in_executor(json_readers, _replace_by_text, spool)
+        if spool.tell() <= SMALL_JSON_BYTES:
+            fields = _replace_by_text(spool)
+        else:
+            loop = asyncio.get_running_loop()
+            fields = await loop.run_in_executor(json_readers, _replace_by_text, spool)
     return _offer(fields, spool, source_name=None)  # type: ignore[arg-type]
 
 
