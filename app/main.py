@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
             except StartupError as error:
                 # An exception here comes out as a hundred lines of traceback, whatever it says.
                 os._exit(last_words("api", str(error)))
-            app.state.doorbell = opened.enter_context(Doorbell(broker.together))
+            app.state.doorbell = await opened.enter_async_context(Doorbell(broker))
             yield
 
     # FastAPI, but with the assets of its pages in the package instead of on somebody's server.

@@ -37,10 +37,18 @@ class QueueState(NamedTuple):
     emptied_at: datetime | None  # What `mark` left; None: it has been emptied since, or is new.
 
 
-class _Held(threading.local):
-    """What a thread has enqueued in a block of `together`; None outside of one."""
+class HeldMessage(NamedTuple):
+    """On its way into a queue."""
 
-    messages: list[tuple[str, str, bytes]] | None = None
+    queue_name: str
+    message_id: str
+    data: bytes
+
+
+class _Held(threading.local):
+    """What a thread has enqueued in a block of `held`; None outside of one."""
+
+    messages: list[HeldMessage] | None = None
 
 
 class DoorbellBroker(RedisBroker):
@@ -55,33 +63,35 @@ class DoorbellBroker(RedisBroker):
         return _DoorbellConsumer
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Hold what this thread enqueues in the block; at its end, all of that is in its queues, or nothing.
-
-        Raises:
-            redis.RedisError: It did not answer, or refused them all.
-        """
+    def held(self) -> Iterator[list[HeldMessage]]:
+        """Keep what this thread enqueues in the block for `enqueue_all`: it does not talk to Redis."""
         held = self._held.messages = []
         try:
-            yield
+            yield held
         finally:
             self._held.messages = None
-        if held:
-            self._enqueue_all(held)
 
     def do_enqueue(self, queue_name: str, message_id: str, data: bytes) -> None:
         held = self._held.messages
         if held is None:
             self._dispatch("enqueue")(queue_name, message_id, data)  # type: ignore[no-untyped-call]
         else:
-            held.append((queue_name, message_id, data))
+            held.append(HeldMessage(queue_name, message_id, data))
 
-    def _enqueue_all(self, held: Sequence[tuple[str, str, bytes]]) -> None:
-        """What Dramatiq's script does for one, less the chores that workers do more often than is needed."""
+    def enqueue_all(self, held: Sequence[HeldMessage]) -> None:
+        """Put them into their queues in one round trip: all of them, or none.
+
+        It is what Dramatiq's script does for one, less the chores that workers do often enough.
+
+        Raises:
+            redis.RedisError: It did not answer, or refused them.
+        """
+        if not held:
+            return
         with self.client.pipeline(transaction=True) as pipeline:
-            for name in {queue_name for queue_name, _, _ in held}:
+            for name in {each.queue_name for each in held}:
                 queue = f"{self.namespace}:{name}"
-                messages = {message_id: data for queue_name, message_id, data in held if queue_name == name}
+                messages = {each.message_id: each.data for each in held if each.queue_name == name}
                 pipeline.hset(f"{queue}.msgs", mapping=messages)  # type: ignore[arg-type]
                 pipeline.rpush(queue, *messages)
             pipeline.execute()

@@ -1,4 +1,4 @@
-"""Sends from the API without ever waiting for a stalled Redis."""
+"""Sends from the API, without a request ever waiting for Redis."""
 
 from __future__ import annotations
 
@@ -6,57 +6,53 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 import structlog
 
+from app.core.broker import DoorbellBroker, HeldMessage
 from app.models import backlog
 
 log = structlog.get_logger(__name__)
 
-#: How long an accept waits for its send. Its row is committed: the reconciler sends what this does not.
+#: How long a send may take. Then the queue counts as stalled, and the reconciler sends what this does not.
 PATIENCE_S = 0.5
 
-#: So many are sent in one round trip, at the most.
+#: So many documents are sent in one round trip, at the most.
 GROUP = 256
 
 
-@dataclass(eq=False, slots=True)
-class _Ring:
-    """A committed document's id on its way into the queue; `is_sent` is told how that ended."""
+class _Ring(NamedTuple):
+    """A committed document, and its message on the way into the queue."""
 
-    send: Callable[[str], object]
     document_id: UUID
-    is_sent: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    messages: Sequence[HeldMessage]
 
 
 class Doorbell:
-    """Sends from a thread of its own, and leaves to the reconciler what it cannot send.
+    """Sends from a thread of its own, and notes as unsent what it cannot send, for the reconciler.
 
     One group is on its way at any time, and what is rung meanwhile makes the next: a lone document is sent at
-    once, and many cost one round trip together. A stalled Redis blocks a send until its socket times out;
-    as soon as one has waited in vain, others give up at once, until that send has ended.
-
-    Args of the constructor:
-        together: In its block, what this thread sends is held; at its end, all of it is sent at once.
+    once, and many cost one round trip together. A stalled Redis blocks a send until its socket times out:
+    until then, whatever is rung counts as unsent at once.
     """
 
-    def __init__(self, together: Callable[[], AbstractContextManager[object]]) -> None:
-        self._together = together
+    def __init__(self, broker: DoorbellBroker) -> None:
+        self._broker = broker
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="doorbell")
         self._waiting: deque[_Ring] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._is_stalled = False
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
+    async def __aexit__(self, *_: object) -> None:
+        """Let what has been rung be sent, if that takes no longer than it may."""
+        if (sending := self._sending) is not None:
+            await asyncio.wait({sending}, timeout=2 * PATIENCE_S)
+            sending.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ring(self, send: Callable[[str], object], document_id: UUID) -> None:
@@ -65,62 +61,56 @@ class Doorbell:
 
     async def ring_all(self, send: Callable[[str], object], document_ids: Sequence[UUID]) -> None:
         """Have many committed ids sent; likewise."""
-        rings = [_Ring(send, document_id) for document_id in document_ids]
-        if not self._is_stalled or self._sending is None:
-            await self._sent_or_late(rings)
-        unsent = [ring.document_id for ring in rings if not (ring.is_sent.done() and ring.is_sent.result())]
+        unsent = [each for each in document_ids if self._is_stalled or not self._is_written(send, each)]
+        if self._waiting and self._sending is None:
+            self._sending = asyncio.create_task(self._send_waiting())
         if unsent:
             await backlog.put_back_unsent(unsent)
 
-    async def _sent_or_late(self, rings: Sequence[_Ring]) -> None:
-        self._waiting.extend(rings)
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send_waiting())
-        _, late = await asyncio.wait([ring.is_sent for ring in rings], timeout=PATIENCE_S)
-        if late:
-            self._is_stalled = True
-            log.warning("queue_slow", documents=len(late))
-            for is_sent in late:
-                is_sent.set_result(False)
+    def _is_written(self, send: Callable[[str], object], document_id: UUID) -> bool:
+        """Write the document's message, which `send` does without a word to Redis while messages are held."""
+        try:
+            with self._broker.held() as messages:
+                send(str(document_id))
+        except Exception as error:
+            log.warning("message_not_written", document_id=str(document_id), error=str(error))
+            return False
+        self._waiting.append(_Ring(document_id, messages))
+        return True
 
     async def _send_waiting(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while group := self._next_group():
-                outcomes = await loop.run_in_executor(self._thread, self._send, group)
-                for ring, is_sent in zip(group, outcomes, strict=True):
-                    if not ring.is_sent.done():
-                        ring.is_sent.set_result(is_sent)
+                if not await self._is_sent([message for ring in group for message in ring.messages]):
+                    await self._note_unsent(group)
         finally:
             self._sending = None
 
     def _next_group(self) -> list[_Ring]:
-        """Of those whose request still waits."""
-        group: list[_Ring] = []
-        while self._waiting and len(group) < GROUP:
-            ring = self._waiting.popleft()
-            if not ring.is_sent.done():
-                group.append(ring)
-        return group
+        return [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
 
-    def _send(self, group: Sequence[_Ring]) -> list[bool]:
-        """In the thread: send them together, and say of each whether it was sent."""
-        errors: list[Exception | None] = []
+    async def _is_sent(self, messages: Sequence[HeldMessage]) -> bool:
+        loop = asyncio.get_running_loop()
+        sending = loop.run_in_executor(self._thread, self._broker.enqueue_all, messages)
+        if not (await asyncio.wait({sending}, timeout=PATIENCE_S))[0]:
+            await self._sit_out(sending)
+        if (error := sending.exception()) is not None:
+            log.warning("queue_unreachable", documents=len(messages), error=str(error))
+        return error is None
+
+    async def _sit_out(self, sending: asyncio.Future[None]) -> None:
+        """Wait for the end of a send that takes too long; the others have nothing to wait for."""
+        self._is_stalled = True
+        log.warning("queue_slow")
         try:
-            with self._together():
-                errors += [_error(ring) for ring in group]
-        except Exception as error:  # None of them has arrived, or nobody knows.
-            errors = [error] * len(group)
-        for reason in {str(error) for error in errors if error is not None}:
-            log.warning("queue_unreachable", documents=len(group), error=reason)
-        if None in errors:
+            waiting, self._waiting = self._waiting, deque()
+            await self._note_unsent(waiting)
+            await asyncio.wait({sending})
+        finally:
             self._is_stalled = False
-        return [error is None for error in errors]
 
-
-def _error(ring: _Ring) -> Exception | None:
-    try:
-        ring.send(str(ring.document_id))
-    except Exception as error:
-        return error
-    return None
+    async def _note_unsent(self, rings: Sequence[_Ring]) -> None:
+        try:
+            await backlog.put_back_unsent([ring.document_id for ring in rings])
+        except Exception as error:  # Then they count as lost in a while, and are sent all the same.
+            log.warning("unsent_not_noted", documents=len(rings), error=str(error))
