@@ -183,7 +183,8 @@ class Document(Model):
             a FAILED one, one that somebody else is making just now, or the same twice among these.
         """
         result: list[Accepted | None] = [None] * len(many)
-        left = list({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
+        # Of each, its first; in their order, which is that of their turns.
+        left = sorted({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
         async with transaction() as db:
             # A first import fills an empty table faster than anybody counts it: a plan that was made for it
             # then would read all of it for each document.
