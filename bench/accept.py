@@ -6,7 +6,6 @@ syncs to disk; the sides take turns.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import random
@@ -25,10 +24,16 @@ from app.core.config import Settings
 from app.core.database import migrate
 from app.embedded import EmbeddedPostgres, EmbeddedValkey, free_port
 from bench.load import Load, json_post, load
+from bench.report import Bar, figure, parser, publish, table, text_bars
 from bench.support import conditions
 
 SIDES = {"ours": "app.main:app", "floor": "bench.accept_floor:app", "plain": "bench.accept_plain:app"}
 TABLES = {"ours": "documents", "floor": "floor", "plain": "plain"}
+NAMES = {
+    "ours": "Sluice",
+    "floor": "the floor: one INSERT and its commit",
+    "plain": "the usual pattern: Tortoise's `create`, then `send()`",
+}
 CONNECTIONS = 16
 DOCUMENT_BYTES = 2048
 WARM_UP = 300
@@ -51,14 +56,24 @@ class Side(NamedTuple):
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=7)
-    arguments.add_argument("--requests", type=int, default=1500, help="of each side in each round")
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--requests", type=int, default=600, help="of each side in each round")
     asked = arguments.parse_args()
-    print(f"{DOCUMENT_BYTES} bytes of JSON, {CONNECTIONS} connections, fsync on; {conditions()}")
+    setting = (
+        f"{DOCUMENT_BYTES:,} bytes of JSON, {CONNECTIONS} connections, one API process each, fsync on;"
+        f" {conditions()}"
+    )
     with served() as sides:
         runs = asyncio.run(measured(sides, rounds=asked.rounds, requests=asked.requests))
-    print(told(runs))
+    publish(
+        asked,
+        "bench.accept",
+        text="\n".join([setting, text_bars("accepted documents/s", bars(runs)), compared(runs)]),
+        markdown="\n\n".join([f"{setting}.", summary(runs), compared(runs)]),
+        figures={name: [run._asdict() for run in each] for name, each in runs.items()},
+        pictures={},
+    )
 
 
 @contextmanager
@@ -148,23 +163,32 @@ def _text(words: list[str]) -> str:
     return " ".join([f"{random.getrandbits(128):x}", *random.choices(words, k=250)])[:DOCUMENT_BYTES]
 
 
-def told(runs: dict[str, list[Load]]) -> str:
-    """Medians over the rounds; ratios within each round, as the machine's speed drifts."""
-    lines = []
-    for name, each in runs.items():
-        rate, p50, p99 = (
-            statistics.median(values)
-            for values in (
-                [run.per_s for run in each],
-                [run.percentile_ms(50) for run in each],
-                [run.percentile_ms(99) for run in each],
-            )
-        )
-        lines.append(f"{name:6} {rate:7.0f}/s   p50 {p50:6.1f} ms   p99 {p99:6.1f} ms")
-    for other in ("floor", "plain"):
-        ratio = ratios(runs, other)
-        lines.append(f"ours / {other}: {statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})")
-    return "\n".join(lines)
+def bars(runs: dict[str, list[Load]]) -> list[Bar]:
+    return [Bar(name, [run.per_s for run in each], name == "ours") for name, each in runs.items()]
+
+
+def summary(runs: dict[str, list[Load]]) -> str:
+    """Medians over the rounds, in Markdown."""
+    rows = [
+        [
+            NAMES[bar.label],
+            f"{figure(bar.median)} ({bar.spread})",
+            *(
+                figure(statistics.median(run.percentile_ms(percent) for run in runs[bar.label]))
+                for percent in (50, 99)
+            ),
+        ]
+        for bar in bars(runs)
+    ]
+    return table(["", "documents/s (spread)", "p50 ms", "p99 ms"], rows)
+
+
+def compared(runs: dict[str, list[Load]]) -> str:
+    """Ratios within each round, as the machine's speed drifts."""
+    floor, plain = (statistics.median(ratios(runs, other)) for other in ("floor", "plain"))
+    return (
+        f"Round by round, Sluice takes {floor:.2f} times what the floor takes, {plain:.2f} times the pattern."
+    )
 
 
 def ratios(runs: dict[str, list[Load]], other: str) -> list[float]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import random
 import time
+from typing import NamedTuple
 
 import asyncpg
 import httpx
 
 from bench.load import percentile
+from bench.report import figure, parser, publish, table
 from bench.support import conditions, service
 
 #: The import is watched until so few of its documents wait.
@@ -20,40 +21,63 @@ LEFT = 50
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--documents", type=int, default=4000, help="of the import")
+    arguments = parser(__doc__)
+    arguments.add_argument("--documents", type=int, help="of the import; 4,000, and 50,000 with --full")
     arguments.add_argument("--workers", type=int, default=2)
     asked = arguments.parse_args()
+    documents = asked.documents or (50_000 if asked.full else 4_000)
     os.environ["EMBEDDER"] = "hash"
-    print(f"{asked.documents} documents imported, {asked.workers} worker processes; {conditions()}")
+    setting = f"{documents:,} documents imported, {asked.workers} worker processes; {conditions()}"
     with service(workers=asked.workers) as stack:
-        asyncio.run(measure(stack.options.url, stack.settings.DATABASE_URL, asked.documents))
+        run = asyncio.run(measured(stack.options.url, stack.settings.DATABASE_URL, documents))
+    told = table(
+        ["seconds from `POST /ingest` to searchable", "p50", "p99", "most"],
+        [["nothing else to do", *_row(run.idle_s)], ["during the import", *_row(run.during_s)]],
+    )
+    course = (
+        f"The import took {run.import_s:.0f} s; meanwhile {len(run.during_s)} documents of another collection"
+        f" were posted, with {max(run.backlogs):,} to {min(run.backlogs):,} of the import waiting."
+    )
+    publish(
+        asked,
+        "bench.fairness",
+        text=f"{setting}\n{told}\n{course}",
+        markdown=f"{setting}.\n\n{told}\n\n{course}",
+        figures=run._asdict(),
+        pictures={},
+    )
 
 
-async def measure(url: str, database_url: str, documents: int) -> None:
-    """Print how long single documents take before an import and during it."""
+class Run(NamedTuple):
+    """What was measured, in seconds; `backlogs` are the import's when each of `during_s` was posted."""
+
+    idle_s: list[float]
+    during_s: list[float]
+    backlogs: list[int]
+    import_s: float
+
+
+async def measured(url: str, database_url: str, documents: int) -> Run:
+    """How long single documents take before an import and during it."""
     connection = await asyncpg.connect(database_url)
     try:
         async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
-            idle = [await searchable_s(client, connection) for _ in range(10)]
+            for _ in range(5):  # The first ones start what is started on first use.
+                await searchable_s(client, connection)
+            run = Run([await searchable_s(client, connection) for _ in range(10)], [], [], 0)
             begun = time.perf_counter()
             (await client.post("/ingest/batch", **batch(documents))).raise_for_status()
-            accepted_s = time.perf_counter() - begun
-            waits, backlogs = [], []
             while (left := await waiting(connection)) > LEFT:
-                backlogs.append(left)
-                waits.append(await searchable_s(client, connection))
+                run.backlogs.append(left)
+                run.during_s.append(await searchable_s(client, connection))
                 await asyncio.sleep(random.uniform(0.2, 0.6))
-            took_s = time.perf_counter() - begun
+            return run._replace(import_s=time.perf_counter() - begun)
     finally:
         await connection.close()
-    print(f"import        accepted in {accepted_s:.1f} s, done in {took_s:.1f} s")
-    print(f"idle          {told(idle)}")
-    print(f"during import {told(waits)}, {len(waits)} documents behind {max(backlogs)} to {min(backlogs)}")
 
 
-def told(seconds: list[float]) -> str:
-    return f"p50 {percentile(seconds, 50):.2f} s  p99 {percentile(seconds, 99):.2f} s"
+def _row(seconds: list[float]) -> list[str]:
+    return [figure(value) for value in (percentile(seconds, 50), percentile(seconds, 99), max(seconds))]
 
 
 def text() -> str:

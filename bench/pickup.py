@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib
 import os
@@ -23,6 +22,7 @@ import redis
 from app.cli.stack import Stack
 from app.embedded import EmbeddedValkey
 from bench.load import json_post, load, percentile
+from bench.report import figure, parser, publish, table
 from bench.soak import below
 from bench.support import conditions, service
 
@@ -32,25 +32,36 @@ UNFINISHED = "SELECT EXISTS (SELECT FROM documents WHERE status <> 'COMPLETED')"
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--messages", type=int, default=40)
-    arguments.add_argument("--documents", type=int, default=40)
+    arguments = parser(__doc__)
+    arguments.add_argument("--messages", type=int, default=60)
+    arguments.add_argument("--documents", type=int, default=60)
     arguments.add_argument("--idle-s", type=float, default=20)
     asked = arguments.parse_args()
-    print(f"one worker process; {conditions()}")
-    for name, waits in pickups(asked.messages).items():
-        print(f"{name:6} message to actor   {_told(waits)}")
+    setting = f"one worker process that has nothing else to do; {conditions()}"
+    waits = pickups(asked.messages)
     os.environ["EMBEDDER"] = "hash"
     with service(workers=1) as stack:
         found = asyncio.run(searchable(stack, asked.documents))
-        print(f"ours   POST to searchable {_told(found)}")
-        print(
-            f"ours   idle worker        {idle_cpu(asked.idle_s):6.2%} of a core, with its master and parsers"
-        )
+        idle = idle_cpu(asked.idle_s)
+    rows = [
+        ["from a message to its actor, Sluice", *_percentiles(waits["ours"])],
+        ["the same, Dramatiq's own broker", *_percentiles(waits["stock"])],
+        ["from `POST /ingest` to searchable", *_percentiles(found)],
+    ]
+    told = table(["ms", "p50", "p90", "p99"], rows)
+    cost = f"Waiting takes {idle:.2%} of a core, a worker's master and parsers included ({asked.idle_s:g} s)."
+    publish(
+        asked,
+        "bench.pickup",
+        text=f"{setting}\n{told}\n{cost}",
+        markdown=f"{setting[0].upper()}{setting[1:]}.\n\n{told}\n\n{cost}",
+        figures={"waits_ms": waits, "searchable_ms": found, "idle_core": idle},
+        pictures={},
+    )
 
 
-def _told(waits_ms: list[float]) -> str:
-    return "  ".join(f"p{percent} {percentile(waits_ms, percent):7.1f} ms" for percent in (50, 90, 99))
+def _percentiles(waits_ms: list[float]) -> list[str]:
+    return [figure(percentile(waits_ms, percent)) for percent in (50, 90, 99)]
 
 
 # --- from a message to its actor ----------------------------------------------------------------------------
