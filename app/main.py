@@ -17,6 +17,7 @@ from app.api.openapi import with_schemas
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.process import last_words
+from app.core.queue import broker
 from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
 from app.services.resources import open_api
@@ -35,7 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
             except StartupError as error:
                 # An exception here comes out as a hundred lines of traceback, whatever it says.
                 os._exit(last_words("api", str(error)))
-            app.state.doorbell = opened.enter_context(Doorbell())
+            app.state.doorbell = await opened.enter_async_context(Doorbell(broker))
             yield
 
     # FastAPI, but with the assets of its pages in the package instead of on somebody's server.

@@ -10,14 +10,27 @@ from app.jobs.doorbell import Doorbell
 from app.services.resources import APIResources
 
 
-def _resources(request: Request) -> APIResources:
+def resources_of(request: Request) -> APIResources:
+    """What this process has opened."""
     resources: APIResources = request.app.state.resources
     return resources
 
 
-def _doorbell(request: Request) -> Doorbell:
+def doorbell_of(request: Request) -> Doorbell:
+    """The one of this process."""
     doorbell: Doorbell = request.app.state.doorbell
     return doorbell
+
+
+# Coroutines, as FastAPI would run plain functions in a thread each.
+
+
+async def _resources(request: Request) -> APIResources:
+    return resources_of(request)
+
+
+async def _doorbell(request: Request) -> Doorbell:
+    return doorbell_of(request)
 
 
 Resources = Annotated[APIResources, Depends(_resources)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response, status
 
-from app.api.dependencies import Bell, Resources
+from app.api.dependencies import doorbell_of, resources_of
 from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.upload import offered
@@ -65,6 +65,7 @@ def _request_body() -> dict[str, Any]:
 @router.post(
     "/ingest",
     status_code=status.HTTP_201_CREATED,
+    response_model=IngestResponse,
     openapi_extra=_request_body(),
     responses={
         200: {"model": IngestResponse, "description": "Known already; with its present status"},
@@ -82,24 +83,23 @@ def _request_body() -> dict[str, Any]:
         ),
     },
 )
-async def ingest(
-    request: Request,
-    response: Response,
-    resources: Resources,
-    doorbell: Bell,
-    idempotency_key: IdempotencyKeyHeader = None,
-) -> IngestResponse:
+async def ingest(request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
     """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
 
     `201` is a promise: the document will be `COMPLETED`, or `FAILED` with a reason. The same document again
     is answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
     """
+    # No dependencies and no response model: here, FastAPI's ways to them take an eighth of all the time.
+    resources = resources_of(request)
     async with offered(request, resources.settings) as offer:
         accepted = await resources.intake.accept(replace(offer, idempotency_key=idempotency_key))
     if accepted.queued:
         # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
         # reconciler sends it.
-        await doorbell.ring(process_ingestion.send, accepted.document_id)
-    response.headers["Location"] = f"/documents/{accepted.document_id}"
-    response.status_code = status.HTTP_201_CREATED if accepted.created else status.HTTP_200_OK
-    return IngestResponse(document_id=accepted.document_id, status=accepted.status)
+        await doorbell_of(request).ring(process_ingestion.send, accepted.document_id)
+    return Response(
+        IngestResponse(document_id=accepted.document_id, status=accepted.status).model_dump_json(),
+        status_code=status.HTTP_201_CREATED if accepted.created else status.HTTP_200_OK,
+        headers={"Location": f"/documents/{accepted.document_id}"},
+        media_type="application/json",
+    )

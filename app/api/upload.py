@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from email.message import Message
+from functools import lru_cache
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, TypeVar
 
@@ -38,6 +40,9 @@ SPOOL_BYTES = 1024 * 1024
 
 #: A JSON body takes several times its size while it is read, so only so many are read at once.
 json_readers = ThreadPoolExecutor(2, thread_name_prefix="json-reader")
+
+#: Up to here, reading a JSON body takes less time than handing it to one of those.
+SMALL_JSON_BYTES = 16 * 1024
 
 #: What may stand around a JSON body's strings: fields, metadata, and the white space between them. Each
 #: bracket and comma there becomes an object of a hundred bytes, so that 32 MB of them would fill a machine.
@@ -69,6 +74,7 @@ async def offered(request: Request, settings: Settings) -> AsyncIterator[Offer]:
         raise UnknownBodyType(content_type)
 
 
+@lru_cache(maxsize=64)
 def media_type_of(content_type: str) -> str:
     """The type without its parameters; empty when there is none."""
     header = Message()
@@ -97,6 +103,9 @@ async def _json_offer(request: Request, limit_bytes: int, spool: SpooledTemporar
     with spool_troubles_told():
         async for block in counted(request, limit_bytes):
             await received.write(block)
+        if spool.tell() <= SMALL_JSON_BYTES:
+            asked = _parsed_spool(spool)
+            return _offer(asked, BytesIO(asked.body.encode()), source_name=None)
         loop = asyncio.get_running_loop()
         fields = await loop.run_in_executor(json_readers, _replace_by_text, spool)
     return _offer(fields, spool, source_name=None)  # type: ignore[arg-type]
@@ -104,14 +113,17 @@ async def _json_offer(request: Request, limit_bytes: int, spool: SpooledTemporar
 
 def _replace_by_text(spool: SpooledTemporaryFile[bytes]) -> IngestFields:
     """Read the JSON in the spool, and leave the document's text there in its place."""
-    spool.seek(0)
-    body = spool.read().removeprefix(codecs.BOM_UTF8)
-    asked = parsed_request(body)
+    asked = _parsed_spool(spool)
     spool.seek(0)
     spool.truncate()
     spool.write(asked.body.encode())
     spool.seek(0)
     return asked.model_copy(update={"content": None, "text": None})
+
+
+def _parsed_spool(spool: SpooledTemporaryFile[bytes]) -> IngestRequest:
+    spool.seek(0)
+    return parsed_request(spool.read().removeprefix(codecs.BOM_UTF8))
 
 
 def parsed_request(body: bytes) -> IngestRequest:
@@ -125,6 +137,8 @@ def parsed_request(body: bytes) -> IngestRequest:
 
 
 def _require_little_structure(body: bytes) -> None:
+    if len(body) <= MAX_JSON_STRUCTURE_BYTES:
+        return
     structure_bytes = read_to = 0
     for strings, string in enumerate(JSON_STRING.finditer(body)):
         structure_bytes += string.start() - read_to

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,9 +19,15 @@ from dramatiq.middleware import Retries
 
 log = structlog.get_logger(__name__)
 
-# Dramatiq's consumer polls, and doubles its wait up to this while there is nothing to do. Its default of a
-# second is most of what a small document takes; at 50 ms an idle process makes 20 tiny requests a second.
-IDLE_POLL_MS = 50
+#: How Dramatiq ends the names of the queues that delayed messages are in.
+DELAYED = ".DQ"
+
+#: How long an idle consumer waits in Redis for a message. Redis' client has to be more patient than this, and
+#: a process that is told to stop is held up by it.
+IDLE_WAIT_S = 0.5
+
+#: How long it waits where nothing in Redis would wake it.
+POLL_S = 0.05
 
 
 class QueueState(NamedTuple):
@@ -28,15 +37,76 @@ class QueueState(NamedTuple):
     emptied_at: datetime | None  # What `mark` left; None: it has been emptied since, or is new.
 
 
+class HeldMessage(NamedTuple):
+    """On its way into a queue."""
+
+    queue_name: str
+    message_id: str
+    data: bytes
+
+
+class _Held(threading.local):
+    """What a thread has enqueued in a block of `held`; None outside of one."""
+
+    messages: list[HeldMessage] | None = None
+
+
 class DoorbellBroker(RedisBroker):
     """A message says no more than "look at this row", so that none is worth waiting or failing for."""
 
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)  # type: ignore[no-untyped-call]
+        self._held = _Held()
+
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
-        return _ForgivingConsumer
+        return _DoorbellConsumer
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = IDLE_POLL_MS) -> dramatiq.Consumer:
-        return super().consume(queue_name, prefetch, min(timeout, IDLE_POLL_MS))
+    @contextmanager
+    def held(self) -> Iterator[list[HeldMessage]]:
+        """Keep what this thread enqueues in the block for `enqueue_all`: it does not talk to Redis."""
+        held = self._held.messages = []
+        try:
+            yield held
+        finally:
+            self._held.messages = None
+
+    def do_enqueue(self, queue_name: str, message_id: str, data: bytes) -> None:
+        held = self._held.messages
+        if held is None:
+            self._dispatch("enqueue")(queue_name, message_id, data)  # type: ignore[no-untyped-call]
+        else:
+            held.append(HeldMessage(queue_name, message_id, data))
+
+    def enqueue_all(self, held: Sequence[HeldMessage]) -> None:
+        """Put them into their queues in one round trip: all of them, or none.
+
+        It is what Dramatiq's script does for one, less the chores that workers do often enough.
+
+        Raises:
+            redis.RedisError: It did not answer, or refused them.
+        """
+        if not held:
+            return
+        with self.client.pipeline(transaction=True) as pipeline:
+            for name in {each.queue_name for each in held}:
+                queue = f"{self.namespace}:{name}"
+                messages = {each.message_id: each.data for each in held if each.queue_name == name}
+                pipeline.hset(f"{queue}.msgs", mapping=messages)  # type: ignore[arg-type]
+                pipeline.rpush(queue, *messages)
+            pipeline.execute()
+
+    def await_message(self, queue_name: str, timeout_s: float) -> None:
+        """Return as soon as a message waits in the queue, and after `timeout_s` at the latest.
+
+        It moves the queue's head from the head to the head: that takes nothing from the queue, changes no
+        order, and wakes all who wait. Dramatiq fetches by a script, and scripts cannot block.
+
+        Raises:
+            redis.RedisError: It does not answer, is full, or is older than 6.2.
+        """
+        queue = f"{self.namespace}:{queue_name}"
+        self.client.blmove(queue, queue, timeout_s, "LEFT", "LEFT")  # type: ignore[arg-type]
 
     def do_fetch(self, queue_name: str, count: int) -> list[bytes]:
         """The next messages; what is none of ours is set aside.
@@ -117,24 +187,61 @@ def _moment(mark: Any) -> datetime | None:
     return moment if moment.tzinfo is not None else None
 
 
-class _ForgivingConsumer(_RedisConsumer):
-    """Lets an acknowledgement go that Redis does not take.
+class _DoorbellConsumer(_RedisConsumer):
+    """Waits where it is woken, and lets an acknowledgement go that Redis does not take.
 
-    Dramatiq would try it again until Redis is back, with a worker's thread. The message comes once more when
-    this process is gone, and finds that there is nothing to do.
+    Dramatiq would sleep between its looks at the queue: on average half a second on an idle system. And it
+    would try an acknowledgement again until Redis is back, with a worker's thread. The message comes once
+    more when this process is gone, and finds that there is nothing to do.
     """
+
+    def __init__(self, broker: DoorbellBroker, queue_name: str, prefetch: int, _: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
+        self._has_room = threading.Event()
+
+    def __next__(self) -> dramatiq.MessageProxy | None:
+        self._has_room.clear()
+        message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
+        if message is None:
+            self._wait()
+        return message
+
+    def _wait(self) -> None:
+        """Until it is worth looking again, or for a moment."""
+        held = self.outstanding_message_count
+        if held >= self.prefetch:
+            self._has_room.wait(POLL_S)
+        elif held and self.queue_name.endswith(DELAYED):
+            time.sleep(POLL_S)  # One of those may be due any time, and this thread sends it.
+        else:
+            self._wait_for_message()
+
+    def _wait_for_message(self) -> None:
+        try:
+            self.broker.await_message(self.queue_name, IDLE_WAIT_S)
+        except redis.RedisError as error:
+            # If it is away, the next fetch says so to Dramatiq, who knows what to do.
+            log.debug("queue_not_awaited", error=str(error))
+            time.sleep(POLL_S)
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         try:
             super().ack(message)  # type: ignore[no-untyped-call]
         except (ConnectionClosed, redis.RedisError) as error:
             log.warning("message_not_acknowledged", error=str(error))
+        self._note_room()
 
     def nack(self, message: dramatiq.MessageProxy) -> None:
         try:
             super().nack(message)  # type: ignore[no-untyped-call]
         except (ConnectionClosed, redis.RedisError) as error:
             log.warning("message_not_acknowledged", error=str(error))
+        self._note_room()
+
+    def _note_room(self) -> None:
+        # One fetch for half of what it may hold, instead of one for each message that is done.
+        if self.outstanding_message_count <= self.prefetch // 2:
+            self._has_room.set()
 
     def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
         """Give back what this process has not begun; else it comes back when the process is gone.

@@ -23,7 +23,7 @@ _client = redis.Redis.from_url(
     health_check_interval=15,
 )
 
-broker = DoorbellBroker(  # type: ignore[no-untyped-call]
+broker = DoorbellBroker(
     client=_client,
     namespace="sluice",
     # A dead worker's messages are given to others after 15 s instead of 60, and looked for a hundred times as

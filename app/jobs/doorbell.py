@@ -1,84 +1,116 @@
-"""Sends from the API without ever waiting for a stalled Redis."""
+"""Sends from the API, without a request ever waiting for Redis."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 import structlog
 
+from app.core.broker import DoorbellBroker, HeldMessage
 from app.models import backlog
 
 log = structlog.get_logger(__name__)
 
-#: How long an accept waits for its send. Its row is committed: the reconciler sends what this does not.
+#: How long a send may take. Then the queue counts as stalled, and the reconciler sends what this does not.
 PATIENCE_S = 0.5
-SENDERS = 4
+
+#: So many documents are sent in one round trip, at the most.
+GROUP = 256
+
+
+class _Ring(NamedTuple):
+    """A committed document, and its message on the way into the queue."""
+
+    document_id: UUID
+    messages: Sequence[HeldMessage]
 
 
 class Doorbell:
-    """Runs sends in a few threads of its own, and leaves to the reconciler what it cannot send.
+    """Sends from a thread of its own, and notes as unsent what it cannot send, for the reconciler.
 
-    A stalled Redis blocks a send until its socket times out. Then all threads are busy, and `ring` gives up
-    at once instead of queueing behind them.
+    One group is on its way at any time, and what is rung meanwhile makes the next: a lone document is sent at
+    once, and many cost one round trip together. A stalled Redis blocks a send until its socket times out:
+    until then, whatever is rung counts as unsent at once.
     """
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(SENDERS, thread_name_prefix="doorbell")
-        self._under_way = 0
+    def __init__(self, broker: DoorbellBroker) -> None:
+        self._broker = broker
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="doorbell")
+        self._waiting: deque[_Ring] = deque()
+        self._sending: asyncio.Task[None] | None = None
         self._is_stalled = False
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def __aexit__(self, *_: object) -> None:
+        """Let what has been rung be sent, if that takes no longer than it may."""
+        if (sending := self._sending) is not None:
+            await asyncio.wait({sending}, timeout=2 * PATIENCE_S)
+            sending.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ring(self, send: Callable[[str], object], document_id: UUID) -> None:
         """Have a committed document's id sent, or noted as unsent; never fails for the queue's sake."""
-        if not await self._is_sent(send, str(document_id)):
-            await backlog.put_back_unsent([document_id])
+        await self.ring_all(send, [document_id])
 
     async def ring_all(self, send: Callable[[str], object], document_ids: Sequence[UUID]) -> None:
-        """Have many committed ids sent, one after the other in one thread; likewise."""
-        sent = 0
+        """Have many committed ids sent; likewise."""
+        unsent = [each for each in document_ids if self._is_stalled or not self._is_written(send, each)]
+        if self._waiting and self._sending is None:
+            self._sending = asyncio.create_task(self._send_waiting())
+        if unsent:
+            await backlog.put_back_unsent(unsent)
 
-        def send_all(_: str) -> None:
-            nonlocal sent
-            enough_at = time.monotonic() + 2 * PATIENCE_S
-            for document_id in document_ids:
-                if time.monotonic() > enough_at:
-                    return
+    def _is_written(self, send: Callable[[str], object], document_id: UUID) -> bool:
+        """Write the document's message, which `send` does without a word to Redis while messages are held."""
+        try:
+            with self._broker.held() as messages:
                 send(str(document_id))
-                sent += 1
-
-        await self._is_sent(send_all, f"{document_ids[0]} and others", patience_s=3 * PATIENCE_S)
-        if left := document_ids[sent:]:
-            await backlog.put_back_unsent(left)
-
-    async def _is_sent(
-        self, send: Callable[[str], object], document_id: str, *, patience_s: float = PATIENCE_S
-    ) -> bool:
-        if self._is_stalled and self._under_way >= SENDERS:
+        except Exception as error:
+            log.warning("message_not_written", document_id=str(document_id), error=str(error))
             return False
-        self._under_way += 1
-        sending = asyncio.get_running_loop().run_in_executor(self._threads, send, document_id)
-        sending.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({sending}, timeout=patience_s)
-        if not done:
-            self._is_stalled = True
-            log.warning("queue_slow", document_id=document_id)
-            return False
-        if (error := sending.exception()) is not None:
-            log.warning("queue_unreachable", document_id=document_id, error=str(error))
-            return False
+        self._waiting.append(_Ring(document_id, messages))
         return True
 
-    def _ended(self, sending: asyncio.Future[object]) -> None:
-        self._under_way -= 1
-        if not sending.cancelled() and sending.exception() is None:
+    async def _send_waiting(self) -> None:
+        try:
+            while group := self._next_group():
+                if not await self._is_sent([message for ring in group for message in ring.messages]):
+                    await self._note_unsent(group)
+        finally:
+            self._sending = None
+
+    def _next_group(self) -> list[_Ring]:
+        return [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+
+    async def _is_sent(self, messages: Sequence[HeldMessage]) -> bool:
+        loop = asyncio.get_running_loop()
+        sending = loop.run_in_executor(self._thread, self._broker.enqueue_all, messages)
+        if not (await asyncio.wait({sending}, timeout=PATIENCE_S))[0]:
+            await self._sit_out(sending)
+        if (error := sending.exception()) is not None:
+            log.warning("queue_unreachable", documents=len(messages), error=str(error))
+        return error is None
+
+    async def _sit_out(self, sending: asyncio.Future[None]) -> None:
+        """Wait for the end of a send that takes too long; the others have nothing to wait for."""
+        self._is_stalled = True
+        log.warning("queue_slow")
+        try:
+            waiting, self._waiting = self._waiting, deque()
+            await self._note_unsent(waiting)
+            await asyncio.wait({sending})
+        finally:
             self._is_stalled = False
+
+    async def _note_unsent(self, rings: Sequence[_Ring]) -> None:
+        try:
+            await backlog.put_back_unsent([ring.document_id for ring in rings])
+        except Exception as error:  # Then they count as lost in a while, and are sent all the same.
+            log.warning("unsent_not_noted", documents=len(rings), error=str(error))

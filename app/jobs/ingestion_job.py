@@ -37,8 +37,8 @@ INSIST_EVERY_S = 0.5
 async def process_ingestion(document_id: str) -> None:
     """Ingest one document, and leave its row in the state that tells what came of it.
 
-    The message is only a doorbell: a document that is not due, held by another worker, final or deleted is
-    left alone, so late, doubled and forged messages do no harm.
+    The message is only a doorbell: one that is not due, held by another worker, final or deleted is left
+    alone, so late, doubled and forged messages do no harm. And whose turn comes before is ingested instead.
     """
     resources = worker_resources()
     document = await _claim(document_id, resources)
@@ -70,7 +70,7 @@ async def _claim(document_id: str, resources: WorkerResources) -> Document | Non
     if resources.leases.is_stopping:
         await backlog.put_back_unsent([known_id])  # For another worker.
         return None
-    return await Document.claim(known_id, owner=worker_name(), lease_s=resources.settings.LEASE_S)
+    return await backlog.claim_next(known_id, owner=worker_name(), lease_s=resources.settings.LEASE_S)
 
 
 async def _ingest(document: Document, resources: WorkerResources) -> None:

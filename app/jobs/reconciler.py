@@ -123,9 +123,9 @@ class Reconciler:
         unsent = await backlog.take_unsent(limit=BATCH, emptied_at=emptied_at, late_too=state.waiting < BATCH)
         await self._send_again(unsent)
         if state.waiting >= BATCH and len(self._lanes) < LANES:
-            # But each sweep takes the one that has waited longest, whose message may have been lost long ago:
-            # so every document has its turn, however long the queue stays long.
-            self._open_lane(self._work_on_oldest())
+            # But each sweep works on the one that is due first, whose message may have been lost long ago: so
+            # every document has its turn, however long the queue stays long.
+            self._open_lane(self._work_on_first())
         return BATCH in {len(reaped), len(unsent)}
 
     async def _end_silent_writers(self) -> None:
@@ -181,7 +181,7 @@ class Reconciler:
         while self._is_silent and await self._work_on_next():
             pass
 
-    async def _work_on_oldest(self) -> None:
+    async def _work_on_first(self) -> None:
         await self._work_on_next()
 
     async def _told(self, work: Coroutine[None, None, None]) -> None:

@@ -19,6 +19,7 @@ from app.models.document import MAX_FAILURES, UNSENT, Document
 from app.models.document_status import NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
+from app.models.turns import QUEUED, next_turn
 
 #: When a message counts as lost: after so long; twice as long with each one that was added, up to the other.
 LATE_AFTER_S = 15
@@ -146,12 +147,37 @@ async def now() -> datetime:
     return rows[0]["now"]  # type: ignore[no-any-return]
 
 
+async def claim_next(document_id: UUID, *, owner: str, lease_s: float) -> Document | None:
+    """Take in hand the document whose message came, or whichever ought to come before it.
+
+    A message is a permit to work on one document: what is done for another is made good by that one's own
+    message, which finds its document gone. So as many are worked on as have been sent, in the order of turns.
+    """
+    return (
+        await Document.claim(document_id, owner=owner, lease_s=lease_s, if_nearly_first=True)
+        or await claim_due(owner=owner, lease_s=lease_s)
+        # All who ought to come before are being taken just now.
+        or await Document.claim(document_id, owner=owner, lease_s=lease_s)
+    )
+
+
 async def claim_due(*, owner: str, lease_s: float) -> Document | None:
-    """Take in hand whichever document has waited longest for its message; None when none is due."""
+    """Take in hand whichever document is due first; None when none is.
+
+    One that waited for its next attempt had its turn before.
+    """
     async with transaction():
         rows = await fetch(
-            "SELECT id FROM documents WHERE status = 'PENDING' AND next_attempt_at <= now()"
-            " ORDER BY sent_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+            """
+            SELECT id FROM documents
+            WHERE status = 'PENDING' AND stage = 'retry_wait' AND next_attempt_at <= now()
+            ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
+            """
+        ) or await fetch(
+            f"""
+            SELECT id FROM documents AS q WHERE {QUEUED} AND next_attempt_at <= now()
+            ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED
+            """
         )
         return await Document.claim(rows[0]["id"], owner=owner, lease_s=lease_s) if rows else None
 
@@ -160,19 +186,26 @@ async def retry_failed(chosen: FailedFilter, *, limit: int) -> int:
     """Queue FAILED documents again, those that failed first first; how many those were."""
     rows = await fetch(
         f"""
-        UPDATE documents SET
-            status = 'PENDING', stage = 'queued', failures = 0, processing_errors = NULL,
-            next_attempt_at = now(), sent_at = {UNSENT}, updated_at = now(),
-            {ON_ENTERING[DocumentStatus.PENDING]}
-        WHERE id IN (
-            SELECT id FROM documents
+        WITH chosen AS (
+            SELECT id, collection, updated_at FROM documents
             WHERE status = 'FAILED' AND ($1::uuid[] IS NULL OR id = ANY($1))
                 AND ($2::text IS NULL OR collection = $2) AND ($3::text[] IS NULL OR error->>'code' = ANY($3))
                 AND ($4::timestamptz IS NULL OR updated_at >= $4)
                 AND ($5::timestamptz IS NULL OR updated_at < $5)
             ORDER BY updated_at LIMIT $6 FOR UPDATE SKIP LOCKED
+        ), firsts AS (
+            SELECT collection, {next_turn("c.collection")} AS turn
+            FROM (SELECT DISTINCT collection FROM chosen) AS c
+        ), turns AS (
+            SELECT id, turn - 1 + row_number() OVER (PARTITION BY collection ORDER BY updated_at) AS turn
+            FROM chosen JOIN firsts USING (collection)
         )
-        RETURNING id
+        UPDATE documents SET
+            status = 'PENDING', stage = 'queued', failures = 0, processing_errors = NULL,
+            next_attempt_at = now(), sent_at = {UNSENT}, updated_at = now(), turn = turns.turn,
+            {ON_ENTERING[DocumentStatus.PENDING]}
+        FROM turns WHERE documents.id = turns.id
+        RETURNING documents.id
         """,
         None if chosen.document_ids is None else list(chosen.document_ids),
         chosen.collection,

@@ -46,6 +46,7 @@ from app.models.document_status import (
 from app.models.merge_patch import merged
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
+from app.models.turns import IS_NEARLY_FIRST, next_turn
 
 __all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", "Stage"]
 
@@ -57,6 +58,10 @@ EMPTY: Mapping[str, Any] = MappingProxyType({"title": None, "metadata": {}})
 
 #: What an embedding service may ask a document to wait.
 LONGEST_WAIT_S = 3600
+
+#: How long those who are accepted together may wait for a row that one of them would replace: it is locked
+#: while its chunks are stored, which may take minutes.
+IMPATIENTLY = "100ms"
 
 #: `sent_at` of a document that has no message for certain: it is sent however long the queue is.
 UNSENT = "timestamptz 'epoch'"
@@ -123,6 +128,7 @@ class Document(Model):
     attempt = fields.IntField(default=0)
     failures = fields.IntField(default=0)
     next_attempt_at = fields.DatetimeField(db_default=Now())
+    turn = fields.BigIntField(default=0)  # Among all that wait; see turns.py.
     lease_owner = fields.CharField(max_length=255, null=True)
     lease_expires_at = fields.DatetimeField(null=True)
     sent_at = fields.DatetimeField(db_default=Now())  # Its last message; of a retry, when that is due.
@@ -177,7 +183,8 @@ class Document(Model):
             a FAILED one, one that somebody else is making just now, or the same twice among these.
         """
         result: list[Accepted | None] = [None] * len(many)
-        left = list({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
+        # Of each, its first; in their order, which is that of their turns.
+        left = sorted({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
         async with transaction() as db:
             # A first import fills an empty table faster than anybody counts it: a plan that was made for it
             # then would read all of it for each document.
@@ -191,6 +198,18 @@ class Document(Model):
                     result[n] = accepted
                 left = [n for n in left if result[n] is None]
         return result
+
+    @classmethod
+    async def accept_new(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
+        """`accept` for those that are new, in one statement that waits for nobody.
+
+        Returns:
+            In the order of `many`; None for one that `accept` itself has to look at.
+
+        Raises:
+            tortoise.exceptions.OperationalError: One of them is locked by somebody else; none was written.
+        """
+        return await cls._insert_many(many, None, lock_timeout=IMPATIENTLY)
 
     @classmethod
     async def _unchanged(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
@@ -231,14 +250,18 @@ class Document(Model):
         return known
 
     @classmethod
-    async def _insert_many(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
+    async def _insert_many(
+        cls, many: Sequence[NewDocument], db: Any, *, lock_timeout: str | None = None
+    ) -> list[Accepted | None]:
         """Each takes the place of its name in an index: in one order for all, or two batches could wait for
         each other."""
         ids = [uuid7() for _ in many]
         rows = await fetch(
-            """
-            WITH new AS (
-                SELECT * FROM unnest(
+            f"""
+            WITH patience AS MATERIALIZED (
+                SELECT set_config('lock_timeout', COALESCE($12, current_setting('lock_timeout')), TRUE)
+            ), new AS MATERIALIZED (
+                SELECT n.* FROM patience, unnest(
                     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                     $8::bigint[], $9::text[], $10::text[], $11::bytea[]
                 ) AS n (id, collection, external_id, title, source_name, media_type, sha256,
@@ -249,12 +272,16 @@ class Document(Model):
                 WHERE NOT EXISTS (SELECT FROM collections WHERE name = new.collection)
                 ORDER BY collection
                 ON CONFLICT DO NOTHING
+            ), turns AS (
+                SELECT collection, {next_turn("c.collection")} AS first
+                FROM (SELECT DISTINCT collection FROM new) AS c
             ), accepted AS (
                 INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
-                                       size_bytes, content_key, metadata)
+                                       size_bytes, content_key, metadata, turn)
                 SELECT id, collection, external_id, title, source_name, media_type, sha256,
-                    size_bytes, content_key, metadata::jsonb
-                FROM new WHERE NOT EXISTS (
+                    size_bytes, content_key, metadata::jsonb,
+                    first - 1 + row_number() OVER (PARTITION BY collection ORDER BY id)
+                FROM new JOIN turns USING (collection) WHERE NOT EXISTS (
                     SELECT FROM collections WHERE name = new.collection AND deleting_at IS NOT NULL
                 ) ORDER BY collection, external_id, sha256
                 ON CONFLICT DO NOTHING RETURNING id
@@ -275,6 +302,7 @@ class Document(Model):
             [new.content_key for new in many],
             [json.dumps(new.metadata or {}) for new in many],
             [new.content for new in many],
+            lock_timeout,
             db=db,
         )
         made = {row["id"] for row in rows}
@@ -286,15 +314,15 @@ class Document(Model):
     @classmethod
     async def _insert(cls, new: NewDocument) -> Accepted | None:
         rows = await fetch(
-            """
+            f"""
             WITH named AS (
                 INSERT INTO collections (name)
                 SELECT $2::varchar WHERE NOT EXISTS (SELECT FROM collections WHERE name = $2::varchar)
                 ON CONFLICT DO NOTHING
             ), accepted AS (
                 INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
-                                       size_bytes, content_key, metadata)
-                SELECT $1, $2::varchar, $3, $4, $5, $6, $7, $8, $9, $10::jsonb
+                                       size_bytes, content_key, metadata, turn)
+                SELECT $1, $2::varchar, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, {next_turn("$2::varchar")}
                 WHERE NOT EXISTS (
                     SELECT FROM collections WHERE name = $2::varchar AND deleting_at IS NOT NULL
                 )
@@ -353,13 +381,14 @@ class Document(Model):
             renewed = await self._move(
                 RENEW,
                 self.id,
-                """version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
+                f"""version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
                 stage = 'queued', next_attempt_at = now(), sent_at = now(),
+                turn = {next_turn("documents.collection")},
                 sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
                 title = COALESCE($6::text, CASE WHEN patched_title THEN title END),
-                metadata = CASE WHEN $7::jsonb = '{}' AND patched_metadata THEN metadata ELSE $7::jsonb END,
+                metadata = CASE WHEN $7::jsonb = '{{}}' AND patched_metadata THEN metadata ELSE $7::jsonb END,
                 patched_title = patched_title AND $6::text IS NULL,
-                patched_metadata = patched_metadata AND $7::jsonb = '{}'""",
+                patched_metadata = patched_metadata AND $7::jsonb = '{{}}'""",
                 new.sha256,
                 new.size_bytes,
                 new.media_type,
@@ -385,8 +414,17 @@ class Document(Model):
     # --- what a worker does ---------------------------------------------------------------------------------
 
     @classmethod
-    async def claim(cls, document_id: UUID, *, owner: str, lease_s: float) -> Self | None:
-        """Take the document in hand for `lease_s` seconds; None when it is not due, not ours or not there."""
+    async def claim(
+        cls, document_id: UUID, *, owner: str, lease_s: float, if_nearly_first: bool = False
+    ) -> Self | None:
+        """Take the document in hand for `lease_s` seconds; None when it is not due, not ours or not there.
+
+        Args:
+            document_id: Which one.
+            owner: Who takes it.
+            lease_s: For how long, unless the lease is renewed.
+            if_nearly_first: Not when it is somebody else's turn (turns.py).
+        """
         return await cls._move(
             CLAIM,
             document_id,
@@ -394,7 +432,7 @@ class Document(Model):
             "lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval(secs => $2)",
             owner,
             lease_s,
-            guard="next_attempt_at <= now()",
+            guard="next_attempt_at <= now()" + (f" AND {IS_NEARLY_FIRST}" if if_nearly_first else ""),
         )
 
     @staticmethod
@@ -530,8 +568,8 @@ class Document(Model):
         retried = await cls._move(
             RETRY,
             document_id,
-            """failures = 0, processing_errors = NULL, stage = 'queued', next_attempt_at = now(),
-            sent_at = now()""",
+            f"""failures = 0, processing_errors = NULL, stage = 'queued', next_attempt_at = now(),
+            sent_at = now(), turn = {next_turn("documents.collection")}""",
         )
         return retried is not None
 

@@ -15,6 +15,7 @@ from app.models.document import Accepted, Document, DocumentStatus, NewDocument
 from app.models.idempotency_key import IdempotencyKey
 from app.models.sql import transaction
 from app.parsing.detection import HEAD_BYTES, detect
+from app.services.group_commit import GroupCommit
 from app.storage.content_store import ContentStore
 
 
@@ -37,6 +38,7 @@ class IntakeService:
     def __init__(self, *, store: ContentStore, inline_content_bytes: int) -> None:
         self.store = store
         self.inline_content_bytes = inline_content_bytes
+        self._together = GroupCommit()
 
     async def accept(self, offer: Offer) -> Accepted:
         """Make the offered document durable, or find the one that it is already.
@@ -65,7 +67,10 @@ class IntakeService:
         return accepted
 
     async def _accept_inline(self, offer: Offer, content: bytes) -> Accepted:
-        return await _accept_once(small_document(offer, content), offer.idempotency_key)
+        new = small_document(offer, content)
+        if offer.idempotency_key is None:
+            return await self._together.accept(new)
+        return await _accept_once(new, offer.idempotency_key)
 
     async def _accept_stored(self, offer: Offer) -> Accepted:
         offer.content.seek(0)

@@ -145,7 +145,7 @@ class World:
             return
         index = number % len(self.messages)
         document_id = self.messages[index] if is_kept else self.messages.pop(index)
-        self._take(await Document.claim(document_id, owner="worker", lease_s=30))
+        self._take(await backlog.claim_next(document_id, owner="worker", lease_s=30))
 
     async def claim_without_message(self) -> None:
         self._take(await backlog.claim_due(owner="worker", lease_s=30))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,13 @@ import pytest
 import redis
 from dramatiq import Message
 from dramatiq.middleware import AsyncIO
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from app.core import broker as broker_module
 from app.core.broker import DoorbellBroker, RowRetries
 from app.embedded import EmbeddedValkey
+from tests.running import wait_until
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -169,13 +174,59 @@ def test_a_worker_does_not_wait_for_an_acknowledgement_that_nobody_takes(broker:
     consumer = broker.consume("default")
     message = next(consumer)
     assert message is not None
-    broker.client = redis.Redis(port=1)
+    broker.client = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
     broker.scripts["dispatch"].registered_client = broker.client
 
     # The last is what Dramatiq does when a fetch has failed; an error there would end its thread for good.
     consumer.ack(message)
     consumer.nack(message)
     consumer.requeue([message])
+
+
+def test_one_message_wakes_all_who_wait_and_is_still_there(
+    client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "IDLE_WAIT_S", 20)
+    client.connection_pool.connection_kwargs["socket_timeout"] = 30
+    consumers = [Broker(client).consume("default", prefetch=2) for _ in range(3)]
+
+    with ThreadPoolExecutor(len(consumers)) as threads:
+        looks = [threads.submit(next, consumer) for consumer in consumers]
+        wait_until(lambda: client.info("clients")["blocked_clients"] == len(consumers))
+        broker.ring.send("first")
+        assert [look.result(timeout=10) for look in looks] == [None] * len(consumers)
+
+    broker.ring.send("second")
+    assert [next(consumers[0]).args, next(consumers[0]).args] == [("first",), ("second",)]
+
+
+def test_a_worker_that_holds_all_it_may_is_woken_when_it_has_done_half(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "POLL_S", 20)
+    for word in "abcd":
+        broker.ring.send(word)
+    consumer = broker.consume("default", prefetch=4)
+    held = [next(consumer) for _ in range(4)]
+
+    with ThreadPoolExecutor(1) as threads:
+        look = threads.submit(next, consumer)
+        consumer.ack(held[0])
+        assert not look.done()
+        consumer.nack(held[1])
+        assert look.result(timeout=10) is None
+
+
+def test_a_worker_looks_at_its_delayed_messages_instead_of_waiting_for_others(
+    client: redis.Redis, broker: Broker
+) -> None:
+    client.config_resetstat()
+    broker.ring.send_with_options(args=("later",), delay=60_000)
+    consumer = broker.consume("default.DQ", prefetch=2)
+
+    assert next(consumer).args == ("later",)
+    assert next(consumer) is None
+    assert "cmdstat_blmove" not in client.info("commandstats")
 
 
 def test_a_retry_comes_when_the_row_is_due(broker: Broker, worker: dramatiq.Worker) -> None:

@@ -110,14 +110,17 @@ async def test_without_messages_the_longest_waiting_document_is_claimed_first_an
     assert await backlog.claim_due(owner="me", lease_s=30) is None
 
 
-async def test_the_first_claim_without_messages_is_of_what_has_none() -> None:
-    ids = [await accepted(number) for number in range(3)]
-    await backlog.put_back_unsent([ids[2]])
+async def test_a_claim_without_messages_is_of_a_retry_that_is_due_and_else_of_whose_turn_it_is() -> None:
+    ids = [await accepted(number) for number in range(4)]
+    retried = await Document.claim(ids[2], owner="w", lease_s=30)
+    assert retried is not None
+    assert await retried.release(EmbedderUnavailable("busy"), backoff_s=0) == 0
 
-    claim = await backlog.claim_due(owner="me", lease_s=30)
+    claims = [await backlog.claim_due(owner="me", lease_s=30) for _ in range(5)]
 
-    assert claim is not None
-    assert (claim.id, claim.lease_owner, claim.attempt) == (ids[2], "me", 1)
+    assert [claim and claim.id for claim in claims] == [ids[2], ids[0], ids[1], ids[3], None]
+    assert claims[1] is not None
+    assert (claims[1].lease_owner, claims[1].attempt) == ("me", 1)
 
 
 @pytest.mark.parametrize(
