@@ -59,7 +59,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ({"DATABASE_URL": "postgres://db/x?pool=3"}, "has parameters that are not understood: pool"),
         ({"API_PORT": "many"}, "API_PORT: Input should be a valid integer"),
         ({"STORAGE_URL": "s3://bucket"}, "STORAGE_URL: must begin with file://"),
-        ({"EMBEDDER": "word2vec"}, "EMBEDDER: Input should be 'minilm', 'openai' or 'hash'"),
+        ({"EMBEDDER": "word2vec"}, "EMBEDDER: Input should be 'minilm', 'static', 'openai' or 'hash'"),
         ({"EMBEDDER_URL": "localhost"}, "EMBEDDER_URL: must begin with http://"),
         ({"CHUNK_OVERLAP_TOKENS": "150"}, "CHUNK_OVERLAP_TOKENS must be at most half of CHUNK_TOKENS"),
         ({"BEAT_S": "20"}, "BEAT_S must be at most half of LEASE_S"),
