@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -32,6 +34,11 @@ T = TypeVar("T")
 INSIST_S = 15
 INSIST_EVERY_S = 0.5
 
+#: A document that has waited so long was in a long queue;
+LONG_QUEUE = timedelta(seconds=0.1)
+#: then so many small ones are taken in hand with it, at the most.
+COMPANY = 8
+
 
 @dramatiq.actor(max_retries=MAX_FAILURES - 1, throws=PermanentError)
 async def process_ingestion(document_id: str) -> None:
@@ -43,7 +50,7 @@ async def process_ingestion(document_id: str) -> None:
     resources = worker_resources()
     document = await _claim(document_id, resources)
     if document is not None:
-        await _ingest(document, resources)
+        await _ingest_in_company(document, resources)
 
 
 async def work_on_next() -> bool:
@@ -54,11 +61,18 @@ async def work_on_next() -> bool:
     document = await backlog.claim_due(owner=worker_name(), lease_s=resources.settings.LEASE_S)
     if document is None:
         return False
-    try:
-        await _ingest(document, resources)
-    except Exception as error:  # It has been logged, and the row knows when it is due again.
-        log.debug("attempt_ended", document_id=str(document.id), error=type(error).__name__)
+    with _let_go(document):
+        await _ingest_in_company(document, resources)
     return True
+
+
+@contextmanager
+def _let_go(document: Document) -> Iterator[None]:
+    """A failure has been logged, and the row knows when it is due again: no message has to."""
+    try:
+        yield
+    except Exception as error:
+        log.debug("attempt_ended", document_id=str(document.id), error=type(error).__name__)
 
 
 async def _claim(document_id: str, resources: WorkerResources) -> Document | None:
@@ -71,6 +85,30 @@ async def _claim(document_id: str, resources: WorkerResources) -> Document | Non
         await backlog.put_back_unsent([known_id])  # For another worker.
         return None
     return await backlog.claim_next(known_id, owner=worker_name(), lease_s=resources.settings.LEASE_S)
+
+
+async def _ingest_in_company(document: Document, resources: WorkerResources) -> None:
+    """Ingest it, and a few of the next ones beside it if the queue is long: together they cost much less.
+
+    They are small, so that nobody has to wait long for the others, and no other worker misses them.
+    """
+
+    async def ingest(other: Document) -> None:
+        with _let_go(other):
+            await _ingest(other, resources)
+
+    others = [asyncio.create_task(ingest(other)) for other in await _company(document, resources)]
+    try:
+        await _ingest(document, resources)
+    finally:
+        await asyncio.gather(*others)
+
+
+async def _company(document: Document, resources: WorkerResources) -> Sequence[Document]:
+    has_waited = document.updated_at - document.sent_at > LONG_QUEUE  # Of which the claim was the end.
+    if document.content_key is not None or document.failures or not has_waited:
+        return []
+    return await backlog.claim_company(limit=COMPANY, owner=worker_name(), lease_s=resources.settings.LEASE_S)
 
 
 async def _ingest(document: Document, resources: WorkerResources) -> None:
@@ -109,10 +147,11 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
         parser=resources.parser,
         chunker_for=resources.chunker_for,
         embedders=resources.embedders,
+        together=resources.together,
     )
     async with resources.leases.held(document):
         ingested = await service.ingest_document(document)
-        is_completed = await _insist(lambda: resources.completions.complete(document, ingested))
+        is_completed = await _insist(lambda: resources.together.complete(document, ingested))
     if not is_completed:
         # Or else it was completed by the try before, of which only the answer was lost.
         raise LeaseLost("Somebody else has the document now.")

@@ -72,10 +72,11 @@ class Collection(Model):
         return [cls._init_from_db(**row) for row in rows]
 
     @classmethod
-    async def named(cls, name: str, db: Any = None) -> Self:
-        """The collection of a document; it outlives all of them."""
-        (row,) = await fetch("SELECT * FROM collections WHERE name = $1", name, db=db)
-        return cls._init_from_db(**row)
+    async def named(cls, names: Sequence[str], db: Any = None) -> list[Self]:
+        """Those that documents are in; they outlive all of them."""
+        rows = await fetch("SELECT * FROM collections WHERE name = ANY($1)", names, db=db)
+        known = {row["name"]: cls._init_from_db(**row) for row in rows}
+        return [known[name] for name in names]
 
     @classmethod
     async def stored_into(cls, name: str, db: Any) -> Self:
@@ -86,7 +87,8 @@ class Collection(Model):
             name,
             db=db,
         )
-        return await cls.named(name, db)
+        (collection,) = await cls.named([name], db)
+        return collection
 
     @classmethod
     async def settled(cls, name: str, space_id: int) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from tortoise import Model, fields
@@ -25,7 +26,10 @@ class DocumentContent(Model):
         table = "document_contents"
 
     @staticmethod
-    async def read(document_id: UUID) -> bytes | None:
-        """The bytes; None when there are none (any more)."""
-        rows = await fetch("SELECT content FROM document_contents WHERE document_id = $1", document_id)
-        return rows[0]["content"] if rows else None
+    async def read(document_ids: Sequence[UUID]) -> list[bytes | None]:
+        """The bytes of each; None where there are none (any more)."""
+        rows = await fetch(
+            "SELECT document_id, content FROM document_contents WHERE document_id = ANY($1)", document_ids
+        )
+        contents = {row["document_id"]: row["content"] for row in rows}
+        return [contents.get(document_id) for document_id in document_ids]

@@ -38,7 +38,7 @@ class ContentService:
             if document is None:
                 raise DocumentNotFound(document_id)
             if document.content_key is None:
-                content = await DocumentContent.read(document_id)
+                (content,) = await DocumentContent.read([document_id])
                 if content is not None:
                     return document, await asyncio.to_thread(_in_memory, content)
             elif document.content_key == missing:

@@ -19,12 +19,11 @@ from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
 from app.errors import ContentMissing
 from app.models.chunk import Chunk, NewChunk
-from app.models.collection import Collection
 from app.models.document import Document, Ingested, Stage
-from app.models.document_content import DocumentContent
 from app.models.embedded_text import EmbeddedText, key_of
 from app.parsing.sandbox import ParserPool
 from app.services.embedders import Embedders, Model
+from app.services.together import Together
 from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
@@ -46,11 +45,13 @@ class IngestionService:
         parser: ParserPool,
         chunker_for: Callable[[Embedder], Chunker],
         embedders: Embedders,
+        together: Together,
     ) -> None:
         self.store = store
         self.parser = parser
         self.chunker_for = chunker_for
         self.embedders = embedders
+        self.together = together
 
     async def ingest_document(self, document: Document) -> Ingested:
         """Turn an accepted document into chunks. Safe to run twice.
@@ -66,7 +67,7 @@ class IngestionService:
         async with self._content_of(document) as path:
             parsed = await self.parser.parse(path, document.source_name)
         document.enter(Stage.CHUNKING)
-        collection = await Collection.named(document.collection)
+        collection = await self.together.collection(document.collection)
         model = await self.embedders.of(collection)
         chunker = self.chunker_for(model.embedder).resized(collection.chunk_tokens, collection.overlap_tokens)
         passages = await asyncio.to_thread(chunker.split, parsed)
@@ -89,7 +90,7 @@ class IngestionService:
                 raise ContentMissing(document.content_key)  # Cut off, by a disk or a copy that went wrong.
             yield path
             return
-        content = await DocumentContent.read(document.id)
+        content = await self.together.content(document.id)
         if content is None:
             raise ContentMissing(str(document.id))  # It was deleted, or is another version by now.
         # Without a name: a worker that is killed leaves nothing of anybody's document behind.

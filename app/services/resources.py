@@ -14,13 +14,13 @@ from app.embedding.protocol import Embedder
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
 from app.services.batch_service import BatchService
-from app.services.completing import Completions
 from app.services.content_service import ContentService
 from app.services.embedders import Embedders, opened
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
 from app.services.search_service import SearchService
 from app.services.stats_service import StatsService
+from app.services.together import Together
 from app.storage.content_store import ContentStore
 
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
@@ -52,7 +52,7 @@ class WorkerResources:
     chunker_for: Callable[[Embedder], Chunker]
     embedders: Embedders
     leases: Leases
-    completions: Completions
+    together: Together
 
 
 @asynccontextmanager
@@ -103,7 +103,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             chunker_for=partial(_chunker, settings),
             embedders=embedders,
             leases=leases,
-            completions=Completions(),
+            together=Together(),
         )
 
 

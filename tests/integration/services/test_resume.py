@@ -25,6 +25,7 @@ from app.models.embedded_text import EmbeddedText
 from app.parsing.sandbox import ParserPool
 from app.services import ingestion_service
 from app.services.ingestion_service import IngestionService
+from app.services.together import Together
 from app.storage.content_store import ContentStore
 from tests.support import emptied_database, only, vectors_of
 
@@ -81,6 +82,7 @@ def service(settings: Settings, parser: ParserPool, embedder: FailingEmbedder) -
         parser=parser,
         chunker_for=lambda _: chunker,
         embedders=only(embedder),
+        together=Together(),
     )
 
 

@@ -16,7 +16,7 @@ from app.models.collection import Collection
 from app.models.completion import Ingested
 from app.models.document import Document, NewDocument
 from app.models.sql import fetch
-from app.services.completing import SMALL_CHUNKS, Completions
+from app.services.together import SMALL_CHUNKS, Together
 from tests.support import emptied_database
 
 CHUNK = NewChunk("gate", 0, 4, None, (), 1, np.full(64, 0.125, np.float16))
@@ -51,10 +51,10 @@ def ingested(chunks: int = 1) -> Ingested:
 async def test_small_ones_share_a_transaction_and_large_ones_have_their_own() -> None:
     sizes = {"a": 1, "b": 2, "c": 3, "d": SMALL_CHUNKS + 1}
     documents = {name: await claimed(name) for name in sizes}
-    completions = Completions()
+    together = Together()
 
     done = await asyncio.gather(
-        *(completions.complete(documents[name], ingested(chunks)) for name, chunks in sizes.items())
+        *(together.complete(documents[name], ingested(chunks)) for name, chunks in sizes.items())
     )
 
     assert done == [True] * 4
@@ -89,13 +89,13 @@ async def test_a_lost_lease_and_a_changed_model_cost_nobody_else_anything() -> N
     first, lost, other, fine = [await claimed(name) for name in "abc"] + [await claimed("d", collection="e")]
     await Collection.filter(name="default").update(space_id=1)
     moved = await claimed("f", collection="moved")
-    await fetch("INSERT INTO vector_spaces (id, embedder, model, dimensions) VALUES (2, 'hash', 'two', 64)")
-    await Collection.filter(name="moved").update(space_id=2)
+    await fetch("INSERT INTO vector_spaces (id, embedder, model, dimensions) VALUES (9, 'hash', 'nine', 64)")
+    await Collection.filter(name="moved").update(space_id=9)
     await lost.hand_back()
-    completions = Completions()
+    together = Together()
 
     done = await asyncio.gather(
-        *(completions.complete(document, ingested()) for document in (first, lost, moved, other, fine)),
+        *(together.complete(document, ingested()) for document in (first, lost, moved, other, fine)),
         return_exceptions=True,
     )
 
@@ -105,4 +105,4 @@ async def test_a_lost_lease_and_a_changed_model_cost_nobody_else_anything() -> N
     assert (await Document.get(id=moved.id)).status == "PROCESSING"
     await fetch("DELETE FROM documents WHERE collection = 'moved'")
     await fetch("DELETE FROM collections WHERE name = 'moved'")
-    await fetch("DELETE FROM vector_spaces WHERE id = 2")
+    await fetch("DELETE FROM vector_spaces WHERE id = 9")

@@ -1,0 +1,45 @@
+"""What the documents that a process has in hand ask of the database at the same time, asked once for all."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from app.core.database import database_error
+from app.models.collection import Collection
+from app.models.completion import Done, Ingested, complete
+from app.models.document import Document
+from app.models.document_content import DocumentContent
+from app.services.grouping import Grouped
+
+#: Documents with more chunks are stored by themselves: others are not to wait for them.
+SMALL_CHUNKS = 64
+
+#: What one statement reads, and one transaction stores, at the most.
+DOCUMENTS = 32
+
+
+class Together:
+    """The reads and the commits of one worker process."""
+
+    def __init__(self) -> None:
+        self._contents = Grouped(DocumentContent.read, at_most=DOCUMENTS, is_shared=_is_shared)
+        self._collections = Grouped(Collection.named, at_most=DOCUMENTS, is_shared=_is_shared)
+        self._completions = Grouped(complete, at_most=DOCUMENTS, is_shared=_is_shared)
+
+    async def content(self, document_id: UUID) -> bytes | None:
+        """A document's content, if the database has it."""
+        return await self._contents(document_id)
+
+    async def collection(self, name: str) -> Collection:
+        """The collection of a document."""
+        return await self._collections(name)
+
+    async def complete(self, document: Document, ingested: Ingested) -> bool:
+        """`Document.complete`, in company where there is some."""
+        if len(ingested.chunks) > SMALL_CHUNKS:
+            return await document.complete(ingested)
+        return await self._completions(Done(document, ingested))
+
+
+def _is_shared(error: Exception) -> bool:
+    return database_error(error) is not None
