@@ -420,6 +420,16 @@ class PreconditionFailed(PermanentError):
         self.document_id = document_id
 
 
+class EventsExpired(PermanentError):
+    code = "events_expired"
+    hint = (
+        "Begin without `Last-Event-ID`, and look at the documents; EVENTS_KEPT_H is how long events are kept."
+    )
+
+    def __init__(self) -> None:
+        super().__init__("What came after this `Last-Event-ID` is not kept any more.")
+
+
 class RangeNotSatisfiable(PermanentError):
     code = "range_not_satisfiable"
     hint = "Ask for a range within the document's `size_bytes`, or leave `Range` out."

@@ -45,6 +45,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.VersionReplaced: HTTPStatus.CONFLICT,
     errors.PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.EventsExpired: HTTPStatus.GONE,
     errors.ContentMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EmbedderRefused: HTTPStatus.BAD_GATEWAY,
     errors.EmbedderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -106,7 +106,8 @@ class WorkerLifecycle(Middleware):
             seen_alive(worker_name(), every_s=self.settings.BEAT_S, for_s=self.settings.LEASE_S)
         )
         for name, chore in {
-            "housekeeping": keep_house(_resources.store),
+            "housekeeping": keep_house(_resources.store, events_kept_h=self.settings.EVENTS_KEPT_H),
+            "progress": _resources.progress.run(),
             "collections": keep_collections(_resources.store, self.settings.SWEEP_S),
             "indexing": keep_indexed(partial(connect, self.settings), self.settings.SWEEP_S),
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),

@@ -10,6 +10,7 @@ from functools import partial
 from app.chunking.chunker import Chunker
 from app.core.config import Settings
 from app.core.database import connect, database
+from app.core.progress_channel import ProgressChannel
 from app.embedding.protocol import Embedder
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
@@ -17,8 +18,11 @@ from app.services.batch_service import BatchService
 from app.services.completing import Completions
 from app.services.content_service import ContentService
 from app.services.embedders import Embedders, opened
+from app.services.event_hub import EventHub
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
+from app.services.progress import ProgressTeller
+from app.services.progress_feed import ProgressFeed
 from app.services.search_service import SearchService
 from app.services.stats_service import StatsService
 from app.storage.content_store import ContentStore
@@ -40,6 +44,7 @@ class APIResources:
     search: SearchService
     contents: ContentService
     stats: StatsService
+    events: EventHub
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class WorkerResources:
     embedders: Embedders
     leases: Leases
     completions: Completions
+    progress: ProgressTeller
 
 
 @asynccontextmanager
@@ -66,6 +72,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
         database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S),
         opened(settings) as embedders,
         _reranker(settings) as reranker,
+        _hub(settings) as events,
     ):
         store = ContentStore(settings.STORAGE_URL)
         intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
@@ -78,6 +85,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             search=SearchService(embedders=embedders, reranker=reranker),
             contents=ContentService(store=store),
             stats=StatsService(),
+            events=events,
         )
 
 
@@ -95,7 +103,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         max_text_chars=settings.MAX_TEXT_CHARS,
     )
     leases = Leases(lambda: connect(settings), lease_s=settings.LEASE_S, beat_s=settings.BEAT_S)
-    async with database(settings), opened(settings) as embedders, parser, leases:
+    channel = ProgressChannel(settings.REDIS_URL)
+    async with database(settings), opened(settings) as embedders, parser, leases, channel:
         yield WorkerResources(
             settings=settings,
             store=ContentStore(settings.STORAGE_URL),
@@ -104,6 +113,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             embedders=embedders,
             leases=leases,
             completions=Completions(),
+            progress=ProgressTeller(channel, leases.documents),
         )
 
 
@@ -115,6 +125,16 @@ def _chunker(settings: Settings, embedder: Embedder) -> Chunker:
         max_tokens=embedder.max_tokens,
         max_chunks=settings.MAX_CHUNKS,
     )
+
+
+@asynccontextmanager
+async def _hub(settings: Settings) -> AsyncIterator[EventHub]:
+    async with ProgressChannel(settings.REDIS_URL) as channel:
+        hub = EventHub(lambda: connect(settings), ProgressFeed(channel))
+        try:
+            yield hub
+        finally:
+            await hub.close()
 
 
 @asynccontextmanager
