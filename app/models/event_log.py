@@ -25,7 +25,7 @@ PAGE = 1000
 #: As many transactions as run at the same time on a large server, and more.
 MOST_RUNNING = 5000
 
-SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)")
+SNAPSHOT = re.compile(r"(\d{1,20}):(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)", re.ASCII)
 
 FINAL = frozenset({DocumentStatus.COMPLETED, DocumentStatus.FAILED})
 
