@@ -123,7 +123,7 @@ async def delays(port: int, url: str, *, count: int, per_second: int, seconds: f
         await asyncio.sleep(0.05)
     took_s = time.perf_counter() - began_at
     queries = (await looks(connection) - before) / took_s
-    late = sorted()
+    late = sorted(at - committed[n] for each in listeners for n, at in each.heard.items())
     p50, p99 = (1000 * statistics.quantiles(late, n=100)[n] for n in (49, 98))
     print(
         f"{count} listeners to {'one document each' if apart else 'everything'} (there in {joined_s:.1f} s),"
