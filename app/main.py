@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import batches, collections, contents, documents, events, health, ingest, search, stats
+from app.api import batches, collections, contents, documents, events, health, ingest, search, stats, webhooks
 from app.api.body_limit import BodyLimit
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
@@ -50,7 +50,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = with_schemas(app)  # type: ignore[method-assign]
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
-    for module in (ingest, batches, documents, contents, events, collections, search, stats, health):
+    for module in (
+        ingest,
+        batches,
+        documents,
+        contents,
+        events,
+        collections,
+        search,
+        stats,
+        webhooks,
+        health,
+    ):
         app.include_router(module.router)
     add_pages(app)
     return app

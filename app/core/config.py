@@ -87,6 +87,7 @@ class Settings(BaseSettings):
 
     # Events.
     EVENTS_KEPT_H: float = Field(default=24, gt=0, le=24 * 365)
+    WEBHOOKS_TO_PRIVATE_ADDRESSES: bool = False
 
     # Logs.
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

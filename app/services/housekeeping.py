@@ -11,7 +11,7 @@ import structlog
 
 from app.core.database import BROKEN
 from app.errors import BatchInterrupted
-from app.models import event_log, workers
+from app.models import event_log, webhook_delivery, workers
 from app.models.batch import Batch
 from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
@@ -92,6 +92,8 @@ async def clean(store: ContentStore) -> None:
         pass
     await Batch.close_abandoned(silent_s=ABANDONED_S, error=told_plainly(BatchInterrupted()))
     while await Batch.remove_old(older_than_s=WEEK_S, limit=BATCHES) == BATCHES:
+        pass
+    while await webhook_delivery.forget(older_than_s=WEEK_S, limit=BATCH) >= BATCH:
         pass
     await workers.forget_dead()
     await remove_orphans(store)

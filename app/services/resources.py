@@ -25,6 +25,8 @@ from app.services.progress import ProgressTeller
 from app.services.progress_feed import ProgressFeed
 from app.services.search_service import SearchService
 from app.services.stats_service import StatsService
+from app.services.webhook_sender import WebhookSender
+from app.services.webhook_service import Body, WebhookService
 from app.storage.content_store import ContentStore
 
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
@@ -59,6 +61,7 @@ class WorkerResources:
     leases: Leases
     completions: Completions
     progress: ProgressTeller
+    webhooks: WebhookService
 
 
 @asynccontextmanager
@@ -90,8 +93,12 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
+async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterator[WorkerResources]:
     """Everything a worker process needs, for as long as the block lasts.
+
+    Args:
+        settings: Of this installation.
+        webhook_body: What makes the message of a delivery.
 
     Raises:
         StartupError: Something is missing or wrong; the sentence says what to do.
@@ -104,7 +111,16 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
     )
     leases = Leases(lambda: connect(settings), lease_s=settings.LEASE_S, beat_s=settings.BEAT_S)
     channel = ProgressChannel(settings.REDIS_URL)
-    async with database(settings), opened(settings) as embedders, parser, leases, channel:
+    sender = WebhookSender(to_private=settings.WEBHOOKS_TO_PRIVATE_ADDRESSES)
+    async with (
+        database(settings),
+        opened(settings) as embedders,
+        parser,
+        leases,
+        channel,
+        sender,
+        WebhookService(sender, webhook_body) as webhooks,
+    ):
         yield WorkerResources(
             settings=settings,
             store=ContentStore(settings.STORAGE_URL),
@@ -114,6 +130,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             leases=leases,
             completions=Completions(),
             progress=ProgressTeller(channel, leases.documents),
+            webhooks=webhooks,
         )
 
 
