@@ -24,7 +24,7 @@ async def emptied_database() -> None:
     """Remove all documents and collections; the vector space of the tests' embedder stays."""
     await connections.get("default").execute_script(
         """
-        TRUNCATE collections, chunk_changes CASCADE;
+        TRUNCATE chunk_changes, collections CASCADE; -- In the order of who counts words.
         -- Tests store chunks without the service that settles a collection in a space first.
         ALTER TABLE collections ALTER space_id SET DEFAULT 1;
         -- As after the migrations: the collection that a document is in when nothing is said.
