@@ -20,7 +20,6 @@ from app.models.sql import fetch
 from app.parsing.parsed_document import ParsedDocument
 from app.services.embedders import Embedders, Model
 
-
 EMPTIED = """
     TRUNCATE chunk_changes, collections CASCADE;
     -- Tests store chunks without the service that settles a collection in a space first.
