@@ -420,6 +420,52 @@ class PreconditionFailed(PermanentError):
         self.document_id = document_id
 
 
+class WebhookNotFound(PermanentError):
+    code = "webhook_not_found"
+    hint = "Check the id; a deleted webhook is gone for good."
+
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(f"There is no webhook {webhook_id}.")
+        self.webhook_id = webhook_id
+
+
+class DeliveryNotFound(PermanentError):
+    code = "delivery_not_found"
+    hint = "Check the ids; deliveries are forgotten a week after they have ended."
+
+    def __init__(self, delivery_id: UUID) -> None:
+        super().__init__(f"The webhook has no delivery {delivery_id}.")
+        self.delivery_id = delivery_id
+
+
+class TooManyWebhooks(PermanentError):
+    code = "too_many_webhooks"
+    hint = "Delete one; many receivers can be served by one that passes events on."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"There are {limit} webhooks already.")
+        self.limit = limit
+
+
+class AddressRefused(PermanentError):
+    code = "address_refused"
+    hint = "Give an address that is public, or set WEBHOOKS_TO_PRIVATE_ADDRESSES if those are meant."
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{host} is no public address.")
+        self.host = host
+
+
+class EventsExpired(PermanentError):
+    code = "events_expired"
+    hint = (
+        "Begin without `Last-Event-ID`, and look at the documents; EVENTS_KEPT_H is how long events are kept."
+    )
+
+    def __init__(self) -> None:
+        super().__init__("What came after this `Last-Event-ID` is not kept any more.")
+
+
 class RangeNotSatisfiable(PermanentError):
     code = "range_not_satisfiable"
     hint = "Ask for a range within the document's `size_bytes`, or leave `Range` out."

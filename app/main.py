@@ -10,13 +10,13 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import batches, collections, contents, documents, health, ingest, search, stats
+from app.api import batches, collections, contents, documents, events, health, ingest, search, stats, webhooks
 from app.api.body_limit import BodyLimit
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
-from app.core.process import last_words
+from app.core.process import last_words, told_of_stop
 from app.core.queue import broker
 from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
@@ -37,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
                 # An exception here comes out as a hundred lines of traceback, whatever it says.
                 os._exit(last_words("api", str(error)))
             app.state.doorbell = await opened.enter_async_context(Doorbell(broker))
+            opened.enter_context(told_of_stop(app.state.resources.events.end_all))
             yield
 
     # FastAPI, but with the assets of its pages in the package instead of on somebody's server.
@@ -49,7 +50,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = with_schemas(app)  # type: ignore[method-assign]
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
-    for module in (ingest, batches, documents, contents, collections, search, stats, health):
+    for module in (
+        ingest,
+        batches,
+        documents,
+        contents,
+        events,
+        collections,
+        search,
+        stats,
+        webhooks,
+        health,
+    ):
         app.include_router(module.router)
     add_pages(app)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import TypeVar
 from unittest.mock import AsyncMock, patch
 
 import pytest
+import redis
 from dramatiq.asyncio import get_event_loop_thread
 
 from app.chunking.chunker import Chunker
@@ -16,10 +18,14 @@ from app.core.config import Settings
 from app.core.queue import broker
 from app.errors import EmbedderUnavailable, NoText, TooManyChunks
 from app.jobs.ingestion_job import process_ingestion
+from app.jobs.webhook_job import deliver_webhook, sweep
 from app.jobs.worker import worker_resources
 from app.models.chunk import Chunk
 from app.models.document import Document, Ingested
 from app.models.document_content import DocumentContent
+from app.models.webhook import Webhook
+from app.models.webhook_delivery import Delivery, Outcome
+from app.services.webhook_sender import WebhookSender, new_secret
 from tests.support import emptied_database, vectors_of
 
 T = TypeVar("T")
@@ -196,3 +202,41 @@ def test_the_worker_s_chunker_keeps_to_the_setting(settings: Settings) -> None:
     resources = worker_resources()
     chunker = resources.chunker_for(resources.embedders.default.embedder)
     assert chunker._max_chunks == settings.MAX_CHUNKS
+
+
+def test_a_delivery_of_a_webhook_is_rung_for_and_made_and_without_the_queue_all_the_same() -> None:
+    got: list[bytes] = []
+
+    async def send(self: WebhookSender, url: str, *, secret: str, message_id: str, body: bytes) -> Outcome:
+        got.append(body)
+        return Outcome(seconds=0, status_code=204)
+
+    async def delivered() -> list[str]:
+        async with asyncio.timeout(10):
+            while True:
+                statuses = [each.status for each in await listed()]
+                if {*statuses} == {"DELIVERED"}:
+                    return statuses
+                await asyncio.sleep(0.01)
+
+    async def listed() -> list[Delivery]:
+        return await Delivery.listed(hook.id, statuses=None, after=None, limit=10)
+
+    hook = run(
+        Webhook.create(url="https://example.org/", secret=new_secret(), statuses=None, collections=None)
+    )
+    with patch.object(WebhookSender, "send", send):
+        process_ingestion(str(run(seed()).id))
+        (delivery,) = run(listed())
+        deliver_webhook(str(delivery.id))
+        deliver_webhook(str(delivery.id))  # A message that came twice.
+        deliver_webhook("of nothing")
+        assert run(delivered()) == ["DELIVERED"]
+        assert len(got) == 1
+        assert b'"type":"document.completed"' in got[0]
+
+        with patch.object(deliver_webhook, "send", side_effect=redis.ConnectionError):
+            run(Delivery.test(hook.id))
+            run(sweep())  # Or that of the worker that this process is, a moment earlier.
+            assert run(delivered()) == ["DELIVERED", "DELIVERED"]
+    run(Webhook.remove(hook.id))

@@ -20,6 +20,7 @@ from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
 from app.models.attempt import Attempt
 from app.models.document import Document
+from app.models.event_log import EventFilter
 from app.models.listing import listed
 from app.models.sql import transaction
 from app.schemas.document import (
@@ -33,6 +34,7 @@ from app.schemas.document import (
     RetryResponse,
 )
 from app.schemas.ingest import check_metadata
+from app.services.event_hub import EventHub, Listener
 
 router = APIRouter(tags=["documents"])
 
@@ -44,8 +46,8 @@ MAX_ATTEMPTS = 1000
 #: Documents that one statement queues again.
 RETRY_BATCH = 1000
 
-# A small document is done in tens of milliseconds, a large one in minutes: look often at first.
-FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.5
+#: Who waits for a document looks at it so often, whatever the events say: they may be out of reach.
+LOOK_ANYWAY_S = 5.0
 
 
 ANSWERED: dict[int | str, dict[str, Any]] = {200: {"model": DocumentResponse, "headers": ETAG}}
@@ -82,29 +84,42 @@ def _require(document: Document, if_match: str | None) -> None:
 )
 async def get_document(
     document_id: UUID,
+    resources: Resources,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for a final status before answering.")
     ] = 0,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A document as it is now; with `wait`, as soon as it is final."""
-    return answered(await _final_or_late(document_id, wait), if_none_match=if_none_match)
+    return answered(await _final_or_late(document_id, wait, resources.events), if_none_match=if_none_match)
 
 
-async def _final_or_late(document_id: UUID, wait_s: float) -> Document:
+async def _final_or_late(document_id: UUID, wait_s: float, events: EventHub) -> Document:
+    document = await known(document_id)
+    if document.is_final or wait_s <= 0:
+        return document
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
-    pause_s = FIRST_LOOK_S
-    while True:
-        document = await known(document_id)
-        left_s = deadline - loop.time()
-        if document.is_final or left_s <= 0:
-            return document
-        try:
-            await asyncio.sleep(min(pause_s, left_s))
-        except asyncio.CancelledError:
-            return document  # The server stops: who waits gets what there is.
-        pause_s = min(pause_s * 1.5, LAST_LOOK_S)
+    async with events.listening(EventFilter(document_id=document_id)) as listener:
+        while True:
+            document = await known(document_id)
+            left_s = deadline - loop.time()
+            if document.is_final or left_s <= 0 or not listener.is_open:
+                return document
+            try:
+                await _has_ended(listener, min(left_s, LOOK_ANYWAY_S))
+            except asyncio.CancelledError:
+                return document  # The server stops: who waits gets what there is.
+
+
+async def _has_ended(listener: Listener, within_s: float) -> None:
+    """Wait for a final event, or as long as that; or until the listener ends."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    while listener.is_open and (left_s := deadline - loop.time()) > 0:
+        batch = await listener.next(left_s)
+        if batch is not None and any(change.is_final for change in batch.changes):
+            return
 
 
 async def known(document_id: UUID) -> Document:

@@ -9,13 +9,14 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from app.schemas.batch import BatchResponse
+from app.schemas.event import DocumentEvent, ProgressEvent
 from app.schemas.ingest import IngestRequest
 from app.schemas.problem import Problem
 
 REF = "#/components/schemas/{model}"
 
-#: Named in `responses` and `openapi_extra`, as plain references.
-EXTRA_MODELS = (Problem, IngestRequest, BatchResponse)
+#: Named in `responses` and `openapi_extra`, as plain references, or in words.
+EXTRA_MODELS = (Problem, IngestRequest, BatchResponse, DocumentEvent, ProgressEvent)
 
 
 def with_schemas(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -11,6 +11,7 @@ from app.client.answers import (
     Chunk,
     Citation,
     Collection,
+    Delivery,
     Document,
     DocumentError,
     DocumentEvent,
@@ -22,6 +23,8 @@ from app.client.answers import (
     Ready,
     Stats,
     Status,
+    Webhook,
+    WebhookCreated,
 )
 from app.client.asynchronous.client import AsyncSluice
 from app.client.errors import PermanentError, SluiceError, TransientError
@@ -37,6 +40,7 @@ __all__ = [
     "Chunk",
     "Citation",
     "Collection",
+    "Delivery",
     "Document",
     "DocumentError",
     "DocumentEvent",
@@ -55,5 +59,7 @@ __all__ = [
     "Stats",
     "Status",
     "TransientError",
+    "Webhook",
+    "WebhookCreated",
     "errors",
 ]

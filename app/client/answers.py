@@ -391,6 +391,72 @@ class Stats(Answer):
     storage: Storage
 
 
+# --- Webhooks -----------------------------------------------------------------------------------------------
+
+
+class Webhook(Answer):
+    """An address that is told when documents are final, and how that does."""
+
+    webhook_id: UUID
+    url: str
+    statuses: list[Status] | None
+    collections: list[str] | None
+    enabled: bool
+    disabled_reason: str | None
+    failures: int
+    failing_since: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class WebhookCreated(Webhook):
+    """A new one, with its secret."""
+
+    secret: str = Field(repr=False)
+
+
+class WebhookList(Answer):
+    """All of them, oldest first."""
+
+    webhooks: list[Webhook]
+
+
+#: The last two are final.
+DeliveryStatus = Literal["PENDING", "SENDING", "DELIVERED", "FAILED"]
+
+
+class DeliveryAttempt(Answer):
+    """One try to make a delivery."""
+
+    attempt: int
+    at: datetime
+    seconds: float
+    status_code: int | None
+    error: str | None
+
+
+class Delivery(Answer):
+    """What a webhook was, or is to be, told."""
+
+    delivery_id: UUID
+    webhook_id: UUID
+    document_id: UUID | None
+    type: str
+    status: DeliveryStatus
+    failures: int
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: datetime | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class DeliveryPage(Answer):
+    """Deliveries, newest first."""
+
+    deliveries: list[Delivery]
+    next_cursor: str | None
+
+
 # --- Live events --------------------------------------------------------------------------------------------
 
 

@@ -205,6 +205,22 @@ class EmbedderRefused(PermanentError):
     code = "embedder_refused"
 
 
+class WebhookNotFound(PermanentError):
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(PermanentError):
+    code = "delivery_not_found"
+
+
+class TooManyWebhooks(PermanentError):
+    code = "too_many_webhooks"
+
+
+class AddressRefused(PermanentError):
+    code = "address_refused"
+
+
 class EventsExpired(PermanentError):
     """The events after this id are not kept any more: begin without an id, and look at what there is."""
 

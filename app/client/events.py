@@ -65,17 +65,15 @@ class Resumption:
         Raises:
             UnexpectedAnswer: It does not look like one.
         """
-        if kind not in KINDS:
-            return None
         is_new = data not in self._again
         self._again.discard(data)
-        if kind != "progress":
+        if kind not in {"progress", "message"}:
             self._since.add(data)
         is_place = event_id not in {"", self.last_event_id}  # By the rules of SSE, it goes on to hold.
-        if is_place:
+        if is_place:  # Also where nothing else is said, as at the server's beats.
             self.last_event_id = event_id
             self._since, self._again = set(), set()
-        if not is_new:
+        if not is_new or kind not in KINDS:
             return None
         try:
             event = KINDS[kind].model_validate_json(data or "{}")

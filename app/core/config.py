@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     RETRY_BACKOFF_S: float = Field(default=10, ge=0.01, le=3600)
     SHUTDOWN_GRACE_S: float = Field(default=10, ge=0, le=600)
 
+    # Events.
+    EVENTS_KEPT_H: float = Field(default=24, gt=0, le=24 * 365)
+    WEBHOOKS_TO_PRIVATE_ADDRESSES: bool = False
+
     # Logs.
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["console", "json"] = "console"

@@ -19,6 +19,7 @@ from app.core.database import database_error
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
 from app.errors import Interrupted, LeaseLost, ModelChanged, PermanentError, ServiceError
 from app.jobs.reconciler import Reconciler
+from app.jobs.webhook_job import sweep_for_ever
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
 from app.models import backlog
 from app.models.document import MAX_FAILURES, Document
@@ -189,6 +190,7 @@ broker.add_middleware(
             every_s=settings.SWEEP_S,
             backoff_s=settings.RETRY_BACKOFF_S,
         ),
+        {"webhooks": sweep_for_ever},
     ),
     after=AsyncIO,
 )

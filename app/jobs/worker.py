@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from types import FrameType
@@ -25,6 +26,7 @@ from app.core.logging import configure_logging
 from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
+from app.schemas.webhook import message_body
 from app.services.housekeeping import keep_collections, keep_house, keep_indexed
 from app.services.presence import seen_alive
 from app.services.reembedding import Reembedding
@@ -33,6 +35,9 @@ from app.services.resources import WorkerResources, open_worker
 log = structlog.get_logger(__name__)
 
 PR_SET_PDEATHSIG = 1
+
+#: What goes on for as long as the worker does.
+Chore = Coroutine[None, None, None]
 
 _resources: WorkerResources | None = None
 
@@ -54,11 +59,14 @@ def worker_resources() -> WorkerResources:
 
 
 class WorkerLifecycle(Middleware):
-    """Opens and closes the worker's resources, and runs the reconciler beside its actors."""
+    """Opens and closes the worker's resources, and runs the reconciler and chores beside its actors."""
 
-    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
+    def __init__(
+        self, settings: Settings, reconciler: Reconciler, chores: Mapping[str, Callable[[], Chore]]
+    ) -> None:
         self.settings = settings
         self.reconciler = reconciler
+        self.chores = chores
         self._open_things = AsyncExitStack()
 
     def after_process_boot(self, broker: Broker) -> None:  # noqa: ARG002
@@ -99,17 +107,21 @@ class WorkerLifecycle(Middleware):
 
     async def _open(self) -> None:
         global _resources  # noqa: PLW0603 - one worker per process, and actors have no other way to it.
-        _resources = await self._open_things.enter_async_context(open_worker(self.settings))
+        _resources = await self._open_things.enter_async_context(
+            open_worker(self.settings, webhook_body=message_body)
+        )
         self.reconciler.start()
         self._open_things.push_async_callback(self.reconciler.close)
         await self._open_things.enter_async_context(
             seen_alive(worker_name(), every_s=self.settings.BEAT_S, for_s=self.settings.LEASE_S)
         )
         for name, chore in {
-            "housekeeping": keep_house(_resources.store),
+            "housekeeping": keep_house(_resources.store, events_kept_h=self.settings.EVENTS_KEPT_H),
+            "progress": _resources.progress.run(),
             "collections": keep_collections(_resources.store, self.settings.SWEEP_S),
             "indexing": keep_indexed(partial(connect, self.settings), self.settings.SWEEP_S),
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
+            **{name: chore() for name, chore in self.chores.items()},
         }.items():
             self._open_things.callback(asyncio.create_task(chore, name=name).cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedders.default.embedder.model)

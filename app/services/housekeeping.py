@@ -11,7 +11,7 @@ import structlog
 
 from app.core.database import BROKEN
 from app.errors import BatchInterrupted
-from app.models import workers
+from app.models import event_log, webhook_delivery, workers
 from app.models.batch import Batch
 from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
@@ -37,7 +37,7 @@ BATCHES = 10
 ABANDONED_S = 3600
 
 
-async def keep_house(store: ContentStore) -> None:
+async def keep_house(store: ContentStore, *, events_kept_h: float) -> None:
     """Clean up every ten minutes or so, until cancelled."""
     # Before anything is stored, if this is the first start: an empty storage is beyond doubt ours.
     await _try(adopt(store))
@@ -45,6 +45,7 @@ async def keep_house(store: ContentStore) -> None:
         # Not at once, and not all workers together: there are better things to do after a start.
         await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
         await _try(clean(store))
+        await _try(forget_events(events_kept_h))
 
 
 async def keep_indexed(connect: Callable[[], Awaitable[asyncpg.Connection]], every_s: float) -> None:
@@ -92,5 +93,14 @@ async def clean(store: ContentStore) -> None:
     await Batch.close_abandoned(silent_s=ABANDONED_S, error=told_plainly(BatchInterrupted()))
     while await Batch.remove_old(older_than_s=WEEK_S, limit=BATCHES) == BATCHES:
         pass
+    while await webhook_delivery.forget(older_than_s=WEEK_S, limit=BATCH) >= BATCH:
+        pass
     await workers.forget_dead()
     await remove_orphans(store)
+
+
+async def forget_events(kept_h: float) -> None:
+    """Those that are kept for long enough, and those of a database that this one was restored from."""
+    while await event_log.forget(older_than_s=kept_h * 3600, limit=BATCH) == BATCH:
+        pass
+    await event_log.forget_another_life()

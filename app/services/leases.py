@@ -98,6 +98,10 @@ class Leases:
             if not self._held:
                 self._idle.set()
 
+    def documents(self) -> list[Document]:
+        """All that this process has in hand."""
+        return [held.document for held in self._held]
+
     async def drain(self, grace_s: float) -> None:
         """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
         self.is_stopping = True

@@ -10,17 +10,23 @@ from functools import partial
 from app.chunking.chunker import Chunker
 from app.core.config import Settings
 from app.core.database import connect, database
+from app.core.progress_channel import ProgressChannel
 from app.embedding.protocol import Embedder
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
 from app.services.batch_service import BatchService
 from app.services.content_service import ContentService
 from app.services.embedders import Embedders, opened
+from app.services.event_hub import EventHub
 from app.services.intake_service import IntakeService
 from app.services.leases import Leases
+from app.services.progress import ProgressTeller
+from app.services.progress_feed import ProgressFeed
 from app.services.search_service import SearchService
 from app.services.stats_service import StatsService
 from app.services.together import Together
+from app.services.webhook_sender import WebhookSender
+from app.services.webhook_service import Body, WebhookService
 from app.storage.content_store import ContentStore
 
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
@@ -40,6 +46,7 @@ class APIResources:
     search: SearchService
     contents: ContentService
     stats: StatsService
+    events: EventHub
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class WorkerResources:
     embedders: Embedders
     leases: Leases
     together: Together
+    progress: ProgressTeller
+    webhooks: WebhookService
 
 
 @asynccontextmanager
@@ -66,6 +75,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
         database(settings, lock_timeout_s=API_LOCK_TIMEOUT_S),
         opened(settings) as embedders,
         _reranker(settings) as reranker,
+        _hub(settings) as events,
     ):
         store = ContentStore(settings.STORAGE_URL)
         intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
@@ -78,12 +88,17 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             search=SearchService(embedders=embedders, reranker=reranker),
             contents=ContentService(store=store),
             stats=StatsService(),
+            events=events,
         )
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
+async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterator[WorkerResources]:
     """Everything a worker process needs, for as long as the block lasts.
+
+    Args:
+        settings: Of this installation.
+        webhook_body: What makes the message of a delivery.
 
     Raises:
         StartupError: Something is missing or wrong; the sentence says what to do.
@@ -95,7 +110,17 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         max_text_chars=settings.MAX_TEXT_CHARS,
     )
     leases = Leases(lambda: connect(settings), lease_s=settings.LEASE_S, beat_s=settings.BEAT_S)
-    async with database(settings), opened(settings) as embedders, parser, leases:
+    channel = ProgressChannel(settings.REDIS_URL)
+    sender = WebhookSender(to_private=settings.WEBHOOKS_TO_PRIVATE_ADDRESSES)
+    async with (
+        database(settings),
+        opened(settings) as embedders,
+        parser,
+        leases,
+        channel,
+        sender,
+        WebhookService(sender, webhook_body) as webhooks,
+    ):
         yield WorkerResources(
             settings=settings,
             store=ContentStore(settings.STORAGE_URL),
@@ -104,6 +129,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             embedders=embedders,
             leases=leases,
             together=Together(),
+            progress=ProgressTeller(channel, leases.documents),
+            webhooks=webhooks,
         )
 
 
@@ -115,6 +142,16 @@ def _chunker(settings: Settings, embedder: Embedder) -> Chunker:
         max_tokens=embedder.max_tokens,
         max_chunks=settings.MAX_CHUNKS,
     )
+
+
+@asynccontextmanager
+async def _hub(settings: Settings) -> AsyncIterator[EventHub]:
+    async with ProgressChannel(settings.REDIS_URL) as channel:
+        hub = EventHub(lambda: connect(settings), ProgressFeed(channel))
+        try:
+            yield hub
+        finally:
+            await hub.close()
 
 
 @asynccontextmanager

@@ -126,7 +126,9 @@ def test_the_list_changes_by_itself_and_many_are_cancelled_retried_and_deleted_a
 ) -> None:
     page = visitor.page
     workers.stop()
-    page.goto("/ui/documents?collection=many")
+    with page.expect_response("**/events?collection=many") as events:
+        page.goto("/ui/documents?collection=many")
+    assert events.value.headers["content-type"].startswith("text/event-stream")
     expect(page.get_by_role("heading", name="No document is like that")).to_be_visible()
 
     for number in range(3):

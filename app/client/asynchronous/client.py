@@ -40,6 +40,7 @@ from app.client.asynchronous.connection import AsyncConnection
 from app.client.asynchronous.ingesting import AsyncSender
 from app.client.asynchronous.waiting import beside, sleep
 from app.client.asynchronous.watching import AsyncWatcher
+from app.client.asynchronous.webhooks import AsyncWebhooks
 from app.client.calls import Call, decoded, json_body
 from app.client.errors import (
     CollectionNotFound,
@@ -66,7 +67,7 @@ LONG_POLL_S = 30.0
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 2.0
 
 
-class AsyncSluice:
+class AsyncSluice(AsyncWebhooks):
     """A client of one Sluice server, for asyncio. Use as an async context manager, or `close` it.
 
     Calls that fail on the way, or that the server cannot carry out just now, are sent again a few times, as

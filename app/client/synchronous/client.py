@@ -54,6 +54,7 @@ from app.client.synchronous.connection import Connection
 from app.client.synchronous.ingesting import Sender
 from app.client.synchronous.waiting import beside, sleep
 from app.client.synchronous.watching import Watcher
+from app.client.synchronous.webhooks import Webhooks
 from app.client.unset import UNSET, Unset, said
 
 PageT = TypeVar("PageT", bound=Answer)
@@ -67,7 +68,7 @@ LONG_POLL_S = 30.0
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 2.0
 
 
-class Sluice:
+class Sluice(Webhooks):
     """A client of one Sluice server, for threads. Use as a context manager, or `close` it.
 
     Calls that fail on the way, or that the server cannot carry out just now, are sent again a few times, as

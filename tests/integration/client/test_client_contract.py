@@ -51,6 +51,14 @@ OPERATIONS: dict[tuple[str, str], tuple[str, dict[str, str | None]]] = {
         },
     ),
     ("get", "/documents/{document_id}/events"): ("watch", {"last-event-id": "last_event_id"}),
+    ("post", "/webhooks"): ("create_webhook", {}),
+    ("get", "/webhooks"): ("webhooks", {}),
+    ("get", "/webhooks/{webhook_id}"): ("webhook", {}),
+    ("patch", "/webhooks/{webhook_id}"): ("change_webhook", {}),
+    ("delete", "/webhooks/{webhook_id}"): ("delete_webhook", {}),
+    ("post", "/webhooks/{webhook_id}/test"): ("test_webhook", {}),
+    ("get", "/webhooks/{webhook_id}/deliveries"): ("deliveries", {"limit": "page_size", "cursor": None}),
+    ("post", "/webhooks/{webhook_id}/deliveries/{delivery_id}/replay"): ("replay_delivery", {}),
 }
 
 #: Schemas of answers, by the names of their values.
@@ -66,10 +74,14 @@ ANSWERS: dict[str, type[answers.Answer]] = {
     "CollectionResponse": answers.Collection,
     "Context": answers.Context,
     "Deletion": answers.Deletion,
+    "DeliveryAttempt": answers.DeliveryAttempt,
+    "DeliveryPage": answers.DeliveryPage,
+    "DeliveryResponse": answers.Delivery,
     "EmbeddingModel": answers.EmbeddingModel,
     "ReembeddingError": answers.ReembeddingError,
     "ReembeddingProgress": answers.ReembeddingProgress,
     "DocumentError": answers.DocumentError,
+    "DocumentEvent": answers.DocumentEvent,
     "DocumentPage": answers.DocumentPage,
     "DocumentResponse": answers.Document,
     "Health": answers.Health,
@@ -79,6 +91,7 @@ ANSWERS: dict[str, type[answers.Answer]] = {
     "ItemResponse": answers.BatchItem,
     "Leg": answers.Leg,
     "Progress": answers.Progress,
+    "ProgressEvent": answers.ProgressEvent,
     "RetryResponse": answers.Retried,
     "SearchHit": answers.Hit,
     "SearchResponse": answers.Hits,
@@ -87,6 +100,9 @@ ANSWERS: dict[str, type[answers.Answer]] = {
     "QueueStats": answers.Queue,
     "StatsResponse": answers.Stats,
     "StorageStats": answers.Storage,
+    "WebhookCreated": answers.WebhookCreated,
+    "WebhookResponse": answers.Webhook,
+    "WebhooksResponse": answers.WebhookList,
     "WorkerStats": answers.Worker,
 }
 
