@@ -39,13 +39,14 @@ class Commands(LazyGroup):
             "down": Entry("down", "Stop the `up` or `demo` of another terminal."),
             "demo": Entry("demo", "Like `up`, with the samples in it and three questions."),
             "migrate": Entry("migrate", "Bring the tables of DATABASE_URL up to date."),
+            "bench": Entry("programs", "Measure this machine: a few minutes, with bars.", passes_on=True),
         },
         "Work on Sluice": {
             "test": Entry(
                 "quality", "Run pytest: all tests, two at a time, or those that are named.", passes_on=True
             ),
             "check": Entry("quality", "Run linter, formatter and type checker."),
-            "chaos": Entry("chaos", "Break things on purpose, and check the promise.", passes_on=True),
+            "chaos": Entry("programs", "Break things on purpose, and check the promise.", passes_on=True),
             "screenshots": Entry("screenshots", "Make the pictures in docs/images anew."),
         },
     }

@@ -1,0 +1,153 @@
+"""Many small documents through `POST /ingest/batch`, beside COPY of the same rows into the same tables."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import asyncpg
+import httpx
+
+from app.models.vector_space import VectorSpace
+from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bars
+from bench.support import conditions, service
+
+WORDS = 200
+#: What one request may have.
+BATCH = 10_000
+#: Rows in a transaction of the COPY, which is what a loader would take.
+ROWS_AT_ONCE = 1000
+TABLES = ("chunks", "chunk_vectors", "chunk_words")
+
+#: What COPY takes, by table.
+Part = Mapping[str, bytes]
+
+SLUICE, LOADED, INDEXED = "Sluice, from POST to COMPLETED", "COPY", "COPY, with an HNSW index"
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--documents", type=int, help="10,000, and 100,000 with --full")
+    arguments.add_argument("--workers", type=int, default=2)
+    asked = arguments.parse_args()
+    documents = asked.documents or (100_000 if asked.full else 10_000)
+    os.environ["EMBEDDER"] = "hash"
+    setting = (
+        f"{documents:,} documents of {WORDS} random words, a chunk each, `hash`, {asked.workers} worker"
+        f" processes, as many connections for COPY, fsync on; {conditions()}"
+    )
+    with service(workers=asked.workers) as stack:
+        ours = asyncio.run(ingested_per_s(stack.options.url, documents))
+        theirs = asyncio.run(copied_per_s(stack.settings.DATABASE_URL, asked.workers))
+    bars = [Bar(SLUICE, [ours], is_ours=True), *(Bar(name, [value]) for name, value in theirs.items())]
+    ratios = " and ".join(f"{ours / value:.2f} times {name}" for name, value in theirs.items())
+    title = "Small documents a second"
+    publish(
+        asked,
+        "bench.small_documents",
+        text=f"{setting}\n{text_bars(title, bars)}\nSluice is {ratios}.",
+        markdown=f"{setting}.\n\n![{title}](images/small_documents.svg)\n\n"
+        + table(["", "documents/s"], [[bar.label, figure(bar.median)] for bar in bars])
+        + f"\n\nSluice is {ratios}.",
+        figures={bar.label: bar.median for bar in bars},
+        pictures={"small_documents.svg": svg_bars(title, bars)},
+    )
+
+
+async def ingested_per_s(url: str, documents: int) -> float:
+    """From the first POST until the last is COMPLETED."""
+    texts = small_texts(documents)
+    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
+        begun = time.perf_counter()
+        for some in batched(texts):
+            body = "".join(json.dumps({"text": text}) + "\n" for text in some).encode()
+            headers = {"content-type": "application/x-ndjson"}
+            (await client.post("/ingest/batch", content=body, headers=headers)).raise_for_status()
+        while (await client.get("/stats")).json()["documents"].get("COMPLETED", 0) < documents:
+            await asyncio.sleep(0.25)
+        return documents / (time.perf_counter() - begun)
+
+
+def small_texts(documents: int) -> list[str]:
+    """Of random words, as common and as rare as words are."""
+    chance = random.Random(7)
+    words = ["".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(20_000)]
+    weights = [1 / rank for rank in range(1, len(words) + 1)]
+    return [f"{n} {' '.join(chance.choices(words, weights, k=WORDS))}" for n in range(documents)]
+
+
+def batched(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)]
+
+
+async def copied_per_s(database_url: str, connections: int) -> dict[str, float]:
+    """The rows that the documents became, taken out and put in again: with our indexes, and with one more."""
+    pool = await asyncpg.create_pool(database_url, min_size=connections, max_size=connections)
+    try:
+        rows, parts = await taken_out(pool)
+        found = {}
+        for name in (LOADED, INDEXED):
+            await pool.execute(f"TRUNCATE {', '.join(TABLES)}")
+            await drop_indexes(pool)
+            if name == INDEXED:
+                await index_all(pool)
+            waiting = iter(parts)
+            begun = time.perf_counter()
+            await asyncio.gather(*(put_in(pool, waiting) for _ in range(connections)))
+            found[name] = rows / (time.perf_counter() - begun)
+        return found
+    finally:
+        await pool.close()
+
+
+async def taken_out(pool: asyncpg.Pool) -> tuple[int, list[Part]]:
+    """How many chunks there are; and all, by a thousand, with vectors and words, as COPY wants them."""
+    ids = [row["id"] for row in await pool.fetch("SELECT id FROM chunks ORDER BY id")]
+    parts = []
+    for first in range(0, len(ids), ROWS_AT_ONCE):
+        some = ids[first : first + ROWS_AT_ONCE]
+        part = {}
+        for name in TABLES:
+            key = "id" if name == "chunks" else "chunk_id"
+            data = io.BytesIO()
+            await pool.copy_from_query(
+                f"SELECT * FROM {name} WHERE {key} BETWEEN $1 AND $2",
+                some[0],
+                some[-1],
+                output=data,
+                format="binary",
+            )
+            part[name] = data.getvalue()
+        parts.append(part)
+    return len(ids), parts
+
+
+async def put_in(pool: asyncpg.Pool, waiting: Iterator[Part]) -> None:
+    """A transaction for each thousand, while there are any."""
+    for part in waiting:
+        async with pool.acquire() as connection, connection.transaction():
+            for name, data in part.items():
+                await connection.copy_to_table(name, source=io.BytesIO(data), format="binary")
+
+
+async def drop_indexes(pool: asyncpg.Pool) -> None:
+    for row in await pool.fetch("DELETE FROM vector_parts RETURNING index_name"):
+        await pool.execute(f"DROP INDEX IF EXISTS {row['index_name']}")
+
+
+async def index_all(pool: asyncpg.Pool) -> None:
+    """One index for all vectors, kept up to date by each of them."""
+    (space,) = await pool.fetch(f"SELECT id, dimensions FROM {VectorSpace.Meta.table}")
+    await pool.execute(
+        "CREATE INDEX ON chunk_vectors USING hnsw"
+        f" ((embedding::halfvec({space['dimensions']})) halfvec_ip_ops) WHERE space_id = {space['id']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
