@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 #: How long a send may take. Then the queue counts as stalled, and the reconciler sends what this does not.
 PATIENCE_S = 0.5
 
-#: From one send to the next. A lone document does not wait for it; under load, more of them share a thread's cost.
+#: From one send to the next. A lone document does not wait for it; under load, more of them share its cost.
 PAUSE_S = 0.02
 
 #: So many documents are sent in one round trip, at the most.
