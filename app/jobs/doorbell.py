@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 #: How long a send may take. Then the queue counts as stalled, and the reconciler sends what this does not.
 PATIENCE_S = 0.5
 
+#: From one send to the next. A lone document does not wait for it; under load, more of them share its cost.
+PAUSE_S = 0.02
+
 #: So many documents are sent in one round trip, at the most.
 GROUP = 256
 
@@ -33,9 +36,9 @@ class _Ring(NamedTuple):
 class Doorbell:
     """Sends from a thread of its own, and notes as unsent what it cannot send, for the reconciler.
 
-    One group is on its way at any time, and what is rung meanwhile makes the next: a lone document is sent at
-    once, and many cost one round trip together. A stalled Redis blocks a send until its socket times out:
-    until then, whatever is rung counts as unsent at once.
+    One group is on its way at any time, and what is rung meanwhile, and a moment after, makes the next: a
+    lone document is sent at once, and many cost one round trip together. A stalled Redis blocks a send until
+    its socket times out: until then, whatever is rung counts as unsent at once.
     """
 
     def __init__(self, broker: DoorbellBroker) -> None:
@@ -79,10 +82,13 @@ class Doorbell:
         return True
 
     async def _send_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while group := self._next_group():
+                began_at = loop.time()
                 if not await self._is_sent([message for ring in group for message in ring.messages]):
                     await self._note_unsent(group)
+                await asyncio.sleep(began_at + PAUSE_S - loop.time())
         finally:
             self._sending = None
 
