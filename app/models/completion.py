@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Begins the name of a connection that stores documents; what tells their worker follows.
 WRITER = "sluice stores "
 
+#: That nobody has claimed the row since.
+FENCE = "d.attempt = done.attempt"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
@@ -97,8 +100,8 @@ async def _move(done: Sequence[Done], db: Any) -> set[UUID]:
                 (id, attempt, chunk_count, media_type, warnings, title, space_id, stage, seconds)
         ), held AS (
             -- In one order for all, or two that have the same in hand could wait for each other.
-            SELECT d.id FROM documents AS d JOIN done USING (id, attempt)
-            WHERE d.status = ANY($10::text[]) ORDER BY d.id FOR UPDATE OF d
+            SELECT d.id FROM documents AS d JOIN done USING (id)
+            WHERE {FENCE} AND d.status = ANY($10::text[]) ORDER BY d.id FOR UPDATE OF d
         ), moved AS (
             UPDATE documents AS d
             SET status = '{COMPLETE.target}', updated_at = now(), {ON_ENTERING[COMPLETE.target]},
@@ -110,7 +113,7 @@ async def _move(done: Sequence[Done], db: Any) -> set[UUID]:
                     'metadata', d.metadata
                 )
             FROM held JOIN done USING (id)
-            WHERE d.id = held.id AND d.attempt = done.attempt AND d.status = ANY($10::text[])
+            WHERE d.id = held.id AND {FENCE} AND d.status = ANY($10::text[])
             RETURNING d.id
         ), noted AS ({noted}), forgotten AS (
             DELETE FROM embedded_texts WHERE document_id IN (SELECT id FROM moved)

@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from app.core.config import Settings
 from app.core.database import connect, database
+from app.models import completion
 from app.models.document import Document
 from app.models.vector_space import VectorSpace
 from tests.model.machine import DocumentMachine
@@ -66,5 +67,5 @@ def no_fence() -> Iterator[None]:
         named["attempt"] = None
         return await move(cls, *args, **named)
 
-    with patch.object(Document, "_move", classmethod(unfenced)):
+    with patch.object(Document, "_move", classmethod(unfenced)), patch.object(completion, "FENCE", "TRUE"):
         yield
