@@ -76,27 +76,28 @@ async def _ask(
     # are not when something is added. `<#>` is the negative inner product: of unit vectors, the cosine.
     halfvec = f"halfvec({len(vector):d})"
     distance = f"(v.embedding::{halfvec} <#> {sql.value(HalfVector(vector), halfvec)})"
-    documents, condition = scope.joined(sql, "v")
-    words = ""
-    if must:
-        words = (
-            f"JOIN chunk_words AS w ON w.chunk_id = v.chunk_id AND w.words @@ {sql.value(must, 'tsquery')}"
-        )
+    one_by_one = f"{distance} + 0"
     most = sql.value(limit, "bigint")
 
-    def best(within: str, order: str) -> str:
+    def best(joins: str, condition: str, order: str) -> str:
         return f"""(
-            SELECT v.chunk_id, v.document_id, -{distance} AS score
-            FROM chunk_vectors AS v {documents} {words}
-            WHERE v.space_id = {space_id:d} AND {within} AND {condition} ORDER BY {order} LIMIT {most}
+            SELECT v.chunk_id, v.document_id, -{distance} AS score FROM chunk_vectors AS v {joins}
+            WHERE v.space_id = {space_id:d} AND {condition} ORDER BY {order} LIMIT {most}
         )"""
 
-    one_by_one = f"{distance} + 0"
+    matches = f"w.chunk_id = v.chunk_id AND w.words @@ {sql.value(must, 'tsquery')}" if must else None
     if parts is None:
-        legs = [best("TRUE", one_by_one)]
+        joins, condition = scope.joined(sql, "v")
+        if matches:
+            joins += f" JOIN chunk_words AS w ON {matches}"
+        legs = [best(joins, condition, one_by_one)]
     else:
+        condition = scope.looked_up(sql, "v")
+        if matches:
+            condition += f" AND EXISTS (SELECT FROM chunk_words AS w WHERE {matches} OFFSET 0)"
         fresh = f"v.chunk_id > {parts[-1].up_to if parts else 0:d}"
-        legs = [*(best(part.condition, distance) for part in parts), best(fresh, one_by_one)]
+        legs = [best("", f"{part.condition} AND {condition}", distance) for part in parts]
+        legs.append(best("", f"{fresh} AND {condition}", one_by_one))
     rows = await fetch(
         f"SELECT * FROM ({' UNION ALL '.join(legs)}) AS found ORDER BY score DESC LIMIT {most}", *sql.values
     )

@@ -18,7 +18,8 @@ class Grouped(Generic[T, R]):
 
     Args of the constructor:
         run: Carries out some calls; a result for each, in their order. All or none have an effect.
-        at_most: So many calls in a group.
+        at_most: What the calls of a group weigh; one that weighs more has a group of its own.
+        weigh: What a call weighs.
         is_shared: Whether a failure is one that each call would meet by itself, too.
     """
 
@@ -27,10 +28,12 @@ class Grouped(Generic[T, R]):
         run: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
         at_most: int,
-        is_shared: Callable[[Exception], bool],
+        weigh: Callable[[T], int] = lambda _: 1,
+        is_shared: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._run = run
         self._at_most = at_most
+        self._weigh = weigh
         self._is_shared = is_shared
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._running: asyncio.Task[None] | None = None
@@ -46,10 +49,16 @@ class Grouped(Generic[T, R]):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(self._at_most, len(self._waiting)))]
-                await self._carry_out(group)
+                await self._carry_out(self._next_group())
         finally:
             self._running = None
+
+    def _next_group(self) -> list[tuple[T, asyncio.Future[R]]]:
+        group = [self._waiting.popleft()]
+        room = self._at_most - self._weigh(group[0][0])
+        while self._waiting and (room := room - self._weigh(self._waiting[0][0])) >= 0:
+            group.append(self._waiting.popleft())
+        return group
 
     async def _carry_out(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         group = [each for each in group if not each[1].done()]  # Without those who have left meanwhile.

@@ -55,6 +55,16 @@ async def test_what_comes_while_a_group_is_under_way_is_the_next_one(doubler: Do
     assert await grouped(5) == 10
 
 
+async def test_a_group_weighs_no_more_than_it_may_unless_it_is_one_call_alone(doubler: Doubler) -> None:
+    grouped = Grouped(doubler, at_most=5, weigh=lambda number: number)
+    calls = await begun(grouped, 1)
+    calls += await begun(grouped, 2, 3, 1, 9, 1)
+    doubler.is_let.set()
+
+    assert await asyncio.gather(*calls) == [2, 4, 6, 2, 18, 2]
+    assert doubler.groups == [[1], [2, 3], [1], [9], [1]]
+
+
 async def test_only_the_one_at_fault_fails(doubler: Doubler) -> None:
     grouped = doubler.grouped()
     calls = await begun(grouped, 0)
