@@ -8,8 +8,8 @@ import sys
 import time
 
 QUICK = {
-    "accept": ["--rounds", "2"],
-    "pickup": [],
+    "accept": ["--rounds", "3"],
+    "pickup": ["--messages", "20", "--documents", "30", "--idle-s", "10"],
     "fairness": [],
     "job_overhead": [],
     "small_documents": ["--documents", "5000"],
