@@ -175,6 +175,11 @@ PAGES = {
     "overview": "/ui/overview",
     "nothing found": "/ui/documents?q=zzz",
 }
+REFUSALS = {
+    "no such document": f"/ui/documents/{'0' * 8}-0000-0000-0000-{'0' * 12}",
+    "no such status": "/ui/documents?status=DONE",
+    "no such filter": "/ui/search?q=gate&filter={",
+}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -184,19 +189,33 @@ def test_no_page_keeps_anybody_out(browser: Browser, api: APIProcess, workers: W
         f"{api.url}/ingest", json={"text": WORDS, "title": "Gates", "metadata": {"season": 1}}
     )
     document = httpx.get(f"{api.url}{posted.headers['location']}", params={"wait": 10}, timeout=20).json()
-    visitor = Visitor(browser, api.url, color_scheme=scheme, viewport={"width": 390, "height": 844})
+    visitor = Visitor(browser, api.url, color_scheme=scheme)
     found = {}
+
+    def look(name: str) -> None:
+        for width in (390, 1280):
+            visitor.page.set_viewport_size({"width": width, "height": 844})
+            found[name, width] = visitor.violations()
+            wide = visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+            assert not wide, f"{name} is wider than the screen"
+
     for name, path in PAGES.items():
         answer = visitor.page.goto(path.format(**document))
         assert answer is not None
         assert "default-src 'self'" in answer.headers["content-security-policy"]
-        found[name] = visitor.violations()
-        wide = visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
-        assert not wide, f"{name} is wider than the screen"
+        look(name)
+    visitor.page.goto(PAGES["document"].format(**document))
+    visitor.page.get_by_role("button", name="Delete").click()
+    expect(visitor.page.get_by_role("dialog")).to_be_visible()
+    look("a question")
+    assert visitor.complaints == []
+    for name, path in REFUSALS.items():
+        visitor.page.goto(path)
+        look(name)
     visitor.context.close()
 
-    assert found == {name: [] for name in PAGES}
-    assert visitor.complaints == visitor.foreign == []
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    assert visitor.foreign == []
 
 
 def test_the_pages_say_that_the_api_is_away_and_go_on_when_it_is_back(
@@ -221,9 +240,7 @@ def test_the_pages_say_that_the_api_is_away_and_go_on_when_it_is_back(
 
 
 def test_what_cannot_be_shown_is_a_page_that_says_why(api: APIProcess) -> None:
-    unknown = httpx.get(f"{api.url}/ui/documents/{'0' * 8}-0000-0000-0000-{'0' * 12}")
-    refused = httpx.get(f"{api.url}/ui/documents", params={"status": "DONE"})
-    malformed = httpx.get(f"{api.url}/ui/search", params={"q": "gate", "filter": "{"})
+    unknown, refused, malformed = (httpx.get(f"{api.url}{path}") for path in REFUSALS.values())
 
     assert [each.status_code for each in (unknown, refused, malformed)] == [404, 422, 422]
     assert "a deleted document is gone for good" in unknown.text
