@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 #: Between two looks at the log. Whoever has just come often waits for what is about to happen, so the first
 #: looks after that come sooner.
-EVERY_S = 0.1
+EVERY_S = 0.05
 SOON_S = 0.02
 GROWTH = 1.5
 
@@ -98,7 +98,7 @@ class Listener:
 
 
 class EventHub:
-    """One query every tenth of a second while anybody listens, on a connection of its own, and none else.
+    """One query twenty times a second while anybody listens, on a connection of its own, and none else.
 
     While the database is away listeners stay, and are told afterwards what they missed.
 
