@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from unittest.mock import AsyncMock, patch
 
@@ -240,3 +240,36 @@ def test_a_delivery_of_a_webhook_is_rung_for_and_made_and_without_the_queue_all_
             run(sweep())  # Or that of the worker that this process is, a moment earlier.
             assert run(delivered()) == ["DELIVERED", "DELIVERED"]
     run(Webhook.remove(hook.id))
+
+
+def long_queue(*texts: str) -> list[Document]:
+    """Documents that have waited for a second."""
+
+    async def seed_all() -> list[Document]:
+        documents = [await seed(text, external_id=str(number)) for number, text in enumerate(texts)]
+        for document in documents:
+            await Document.filter(id=document.id).update(sent_at=document.created_at - timedelta(seconds=1))
+        return documents
+
+    return run(seed_all())
+
+
+def test_in_a_long_queue_small_documents_are_ingested_along_with_one() -> None:
+    documents = long_queue(TEXT, TEXT, " \n ", TEXT)
+
+    process_ingestion(str(documents[0].id))
+
+    assert [reloaded(document).status for document in documents] == [
+        "COMPLETED",
+        "COMPLETED",
+        "FAILED",  # There is no text in it, which is no failure of the one whose message it was.
+        "COMPLETED",
+    ]
+
+
+def test_a_document_goes_on_though_no_company_can_be_claimed() -> None:
+    documents = long_queue(TEXT, TEXT)
+    with patch("app.models.backlog.claim_company", side_effect=OSError("the database restarts")):
+        process_ingestion(str(documents[0].id))
+
+    assert [reloaded(document).status for document in documents] == ["COMPLETED", "PENDING"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -93,23 +93,32 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
 
     They are small, so that nobody has to wait long for the others, and no other worker misses them.
     """
+    has_waited = document.updated_at - document.sent_at > LONG_QUEUE  # Of which the claim was the end.
+    if document.content_key is not None or document.failures or not has_waited:
+        await _ingest(document, resources)
+        return
+    company = asyncio.create_task(_ingest_company(resources))
+    try:
+        await _ingest(document, resources)
+    finally:
+        await company
+
+
+async def _ingest_company(resources: WorkerResources) -> None:
+    """Never fails: the document whose company it is has to go on, whatever becomes of the others."""
 
     async def ingest(other: Document) -> None:
         with _let_go(other):
             await _ingest(other, resources)
 
-    others = [asyncio.create_task(ingest(other)) for other in await _company(document, resources)]
     try:
-        await _ingest(document, resources)
-    finally:
-        await asyncio.gather(*others)
-
-
-async def _company(document: Document, resources: WorkerResources) -> Sequence[Document]:
-    has_waited = document.updated_at - document.sent_at > LONG_QUEUE  # Of which the claim was the end.
-    if document.content_key is not None or document.failures or not has_waited:
-        return []
-    return await backlog.claim_company(limit=COMPANY, owner=worker_name(), lease_s=resources.settings.LEASE_S)
+        others = await backlog.claim_company(
+            limit=COMPANY, owner=worker_name(), lease_s=resources.settings.LEASE_S
+        )
+    except Exception as error:  # They have messages of their own.
+        log.warning("company_not_claimed", error=str(error) or type(error).__name__)
+        return
+    await asyncio.gather(*map(ingest, others))
 
 
 async def _ingest(document: Document, resources: WorkerResources) -> None:

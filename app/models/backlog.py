@@ -15,7 +15,7 @@ from uuid import UUID
 from app.errors import WorkerLost
 from app.models.attempt import BEGUN, ended
 from app.models.completion import WRITER
-from app.models.document import MAX_FAILURES, UNSENT, Document
+from app.models.document import LEASED, MAX_FAILURES, UNSENT, Document
 from app.models.document_status import CLAIM, NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
@@ -89,10 +89,12 @@ async def end_silent_writers(*, silent_s: float) -> int:
     rows = await fetch(
         """
         SELECT pg_terminate_backend(pid, 1000) -- Waits until it is gone, so that its rows can be reaped.
-        FROM (SELECT DISTINCT a.pid FROM documents AS d JOIN pg_stat_activity AS a
-            ON a.application_name = $2 || md5(d.lease_owner)
-        WHERE d.status = 'PROCESSING' AND d.lease_expires_at < now() AND a.wait_event = 'ClientRead'
-            AND a.query_start < now() - make_interval(secs => $1)) AS silent
+        FROM (
+            SELECT DISTINCT a.pid FROM documents AS d
+                JOIN pg_stat_activity AS a ON a.application_name = $2 || md5(d.lease_owner)
+            WHERE d.status = 'PROCESSING' AND d.lease_expires_at < now() AND a.wait_event = 'ClientRead'
+                AND a.query_start < now() - make_interval(secs => $1)
+        ) AS silent
         """,
         silent_s,
         WRITER,
@@ -194,7 +196,7 @@ async def claim_company(*, limit: int, owner: str, lease_s: float) -> list[Docum
             ORDER BY turn, id LIMIT $3 FOR UPDATE SKIP LOCKED
         ), moved AS (
             UPDATE documents SET status = '{CLAIM.target}', updated_at = now(), {ON_ENTERING[CLAIM.target]},
-                lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval(secs => $2)
+                {LEASED}
             FROM next WHERE documents.id = next.id AND next.content_key IS NULL AND next.failures = 0
             RETURNING documents.*
         ), noted AS ({BEGUN})

@@ -63,6 +63,9 @@ LONGEST_WAIT_S = 3600
 #: while its chunks are stored, which may take minutes.
 IMPATIENTLY = "100ms"
 
+#: By $1, for $2 seconds; not from now(), which is when a wait for the row began.
+LEASED = "lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval(secs => $2)"
+
 #: `sent_at` of a document that has no message for certain: it is sent however long the queue is.
 UNSENT = "timestamptz 'epoch'"
 
@@ -428,8 +431,7 @@ class Document(Model):
         return await cls._move(
             CLAIM,
             document_id,
-            # Not now(), which is when a wait for the row began.
-            "lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval(secs => $2)",
+            LEASED,
             owner,
             lease_s,
             guard="next_attempt_at <= now()" + (f" AND {IS_NEARLY_FIRST}" if if_nearly_first else ""),

@@ -184,3 +184,23 @@ async def test_what_died_together_comes_back_at_once_the_first_time_and_apart_fr
             assert len(waits) == 8
             assert all(0 <= wait <= 20 for wait in waits)
             assert {row.stage for row in waiting} == {"retry_wait"}
+
+
+async def test_company_is_of_the_next_ones_that_are_small_and_never_failed_and_each_once() -> None:
+    ids = [await accepted(number) for number in range(6)]
+    await connections.get("default").execute_query(
+        "UPDATE documents SET content_key = 'large' WHERE id = $1", [ids[0]]
+    )
+    await connections.get("default").execute_query(
+        "UPDATE documents SET failures = 1 WHERE id = $1", [ids[2]]
+    )
+
+    claimed = await backlog.claim_company(limit=5, owner="me", lease_s=30)
+    again = await backlog.claim_company(limit=5, owner="you", lease_s=30)
+
+    # The large one and the one that failed are among the next five, and stay for their own messages.
+    assert sorted(document.id for document in claimed) == [ids[1], ids[3], ids[4]]
+    assert [document.id for document in again] == [ids[5]]
+    assert {(document.status, document.lease_owner, document.attempt) for document in claimed} == {
+        ("PROCESSING", "me", 1)
+    }
