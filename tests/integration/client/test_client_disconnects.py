@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from app.client import Item, Retries, Sluice, errors
+from app.client.answers import Delivery
 from app.core.queue import broker
 from tests.cutting import CuttingProxy, Phase
 from tests.processes import APIProcess, api_process
@@ -121,11 +122,47 @@ def test_a_call_that_was_cut_has_the_right_result(
     assert over.proxy.cuts == 2
 
 
+WEBHOOK_CALLS: dict[str, Callable[[Sluice, Delivery], Any]] = {
+    "webhook": lambda c, d: c.webhook(d.webhook_id).webhook_id == d.webhook_id,
+    "webhooks": lambda c, d: d.webhook_id in [each.webhook_id for each in c.webhooks()],
+    "change_webhook": lambda c, d: c.change_webhook(d.webhook_id, statuses=["FAILED"]).statuses == ["FAILED"],
+    "deliveries": lambda c, d: [each.delivery_id for each in c.deliveries(d.webhook_id)] == [d.delivery_id],
+    "replay_delivery": lambda c, d: c.replay_delivery(d.webhook_id, d.delivery_id).status == "PENDING",
+    "delete_webhook": lambda c, d: c.delete_webhook(d.webhook_id) is None,
+}
+
+
+@pytest.mark.parametrize("name", WEBHOOK_CALLS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_call_about_webhooks_that_was_cut_has_the_right_result(
+    over: Wires, phase: Phase, name: str
+) -> None:
+    webhook = over.direct.create_webhook("https://hooks.example/sluice")
+    delivery = over.direct.test_webhook(webhook.webhook_id)
+    over.proxy.arm(phase, phase)
+    assert WEBHOOK_CALLS[name](over.client, delivery)
+    assert over.proxy.cuts == 2
+
+
+def test_a_webhook_is_not_made_twice_nor_tested_twice(over: Wires) -> None:
+    before = {webhook.webhook_id for webhook in over.direct.webhooks()}
+    over.proxy.arm(Phase.WAITING)
+    with pytest.raises(errors.ConnectionLost):
+        over.client.create_webhook("https://hooks.example/once")
+    (made,) = [webhook for webhook in over.direct.webhooks() if webhook.webhook_id not in before]
+
+    over.proxy.arm(Phase.WAITING)
+    with pytest.raises(errors.ConnectionLost):
+        over.client.test_webhook(made.webhook_id)
+    assert len(list(over.direct.deliveries(made.webhook_id))) == 1
+
+
 def test_every_call_is_cut_somewhere() -> None:
     elsewhere = {"ingest", "ingest_many", "retry_failed", "download", "watch", "close", "stats"}
+    once = {"create_webhook", "test_webhook"}
     by_batch = {"batch", "batch_items", "wait_for_batch"}  # Looks like the others, at what a batch has made.
-    cut = {name.partition(" ")[0] for name in [*LOOKS, *MOVES]}
-    assert cut | elsewhere | by_batch == {name for name in vars(Sluice) if not name.startswith("_")}
+    cut = {name.partition(" ")[0] for name in [*LOOKS, *MOVES, *WEBHOOK_CALLS]}
+    assert cut | elsewhere | once | by_batch == {name for name in dir(Sluice) if not name.startswith("_")}
 
 
 INGESTS: dict[str, Callable[[Path], dict[str, Any]]] = {
