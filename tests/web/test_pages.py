@@ -121,6 +121,40 @@ def test_a_file_is_followed_from_its_upload_to_the_hit_in_its_text_and_a_failed_
     expect(page.locator("#metadata")).to_contain_text("winter")
 
 
+def test_a_folder_a_drop_and_a_text_are_taken_in_without_what_is_hidden(
+    visitor: Visitor, workers: Workers, api: APIProcess, tmp_path: Path
+) -> None:
+    assert workers.now or workers.start()
+    folder = tmp_path / "handbook"
+    (folder / "locks").mkdir(parents=True)
+    (folder / "locks" / "upper.txt").write_text("The upper lock has two gates.")
+    (folder / "weir.txt").write_text("The weir is repaired in May.")
+    (folder / ".hidden.txt").write_text("Nobody is to see this.")
+    page = visitor.page
+    page.goto("/")
+    page.get_by_label("Collection").fill("ways in")
+
+    page.locator("#folder").set_input_files(folder)
+    page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["The swan has five cygnets."], "swan.txt", { type: "text/plain" }));
+            document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data }));
+        }"""
+    )
+    page.get_by_text("Paste a text").click()
+    page.get_by_label("Text", exact=True).fill("The bridge stays closed on market days.")
+    page.get_by_role("button", name="Add the text").click()
+
+    items = page.locator(".item")
+    expect(items).to_have_count(4)
+    expect(items.locator(".item-state", has_text="completed")).to_have_count(4, timeout=15_000)
+    taken = httpx.get(f"{api.url}/documents", params={"collection": "ways in"}).json()["documents"]
+    names = {document["source_name"] for document in taken}
+    assert names >= {"upper.txt", "weir.txt", "swan.txt"}
+    assert len(taken) == 4
+
+
 def test_the_list_changes_by_itself_and_many_are_cancelled_retried_and_deleted_after_a_question(
     visitor: Visitor, workers: Workers, api: APIProcess
 ) -> None:
