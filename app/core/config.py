@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     MODEL_CACHE_DIR: Path = Path(".data/models")
 
     # Search.
+    INDEX_MEMORY_MB: int = Field(default=256, ge=64, le=65536)
     RERANKER_URL: str | None = None
     RERANKER_MODEL: str | None = None
     RERANKER_API_KEY: SecretStr | None = None

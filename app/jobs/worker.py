@@ -119,7 +119,11 @@ class WorkerLifecycle(Middleware):
             "housekeeping": keep_house(_resources.store, events_kept_h=self.settings.EVENTS_KEPT_H),
             "progress": _resources.progress.run(),
             "collections": keep_collections(_resources.store, self.settings.SWEEP_S),
-            "indexing": keep_indexed(partial(connect, self.settings), self.settings.SWEEP_S),
+            "indexing": keep_indexed(
+                partial(connect, self.settings),
+                memory_mb=self.settings.INDEX_MEMORY_MB,
+                every_s=self.settings.SWEEP_S,
+            ),
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
             **{name: chore() for name, chore in self.chores.items()},
         }.items():

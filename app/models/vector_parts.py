@@ -11,6 +11,7 @@ each vector is in exactly one range: at worst an index is missing for a while, o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,9 +29,10 @@ ALIKE = 4
 #: The upper end of a part that takes all that comes, as all of them did in earlier versions.
 ENDLESS = 2**63 - 1
 
-#: An index that fits in memory is made several times faster than one that does not.
-BUILD_MEMORY_MB = 256
 BUILT_WITHIN_S = 24 * 3600
+
+#: What a build keeps in memory for each vector, besides its numbers of two bytes: measured, pgvector 0.8.
+GRAPH_BYTES = 700
 
 
 class Part(NamedTuple):
@@ -48,7 +50,7 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """An index that is to be made, for parts that it takes the place of and what is fresh."""
+    """An index that is to be made, for parts that it takes the place of, or what is fresh, or both."""
 
     above: int
     up_to: int
@@ -64,52 +66,75 @@ async def parts_of(space_id: int) -> list[Part]:
     return [Part(**row) for row in rows]
 
 
-def plan(parts: Sequence[Part], *, fresh: int, newest: int) -> Plan | None:
+def fitting(memory_mb: int, dimensions: int) -> int:
+    """So many vectors can be indexed in so much memory; of more, an index is made several times slower."""
+    return max(memory_mb * 2**20 // (GRAPH_BYTES + 2 * dimensions), WORTH_AN_INDEX)
+
+
+def plan(parts: Sequence[Part], *, fresh: int, newest: int, largest: int) -> Plan | None:
     """What to make an index of next; None while there is too little.
 
     Parts grow by a factor each time they are made one, so that a vector is indexed a few times in all, and a
-    search looks into a few parts for each power of `ALIKE`.
+    search looks into a few parts for each power of `ALIKE`. Once they are half as large as they may get, they
+    stay as they are.
 
     Args:
         parts: All there are, in their order.
-        fresh: Vectors above the last one.
-        newest: The highest id of a chunk that has a vector.
+        fresh: Vectors above the last one, up to `largest`.
+        newest: The highest id of a chunk among those.
+        largest: So many vectors may be in a part.
     """
     if parts and parts[-1].up_to == ENDLESS:
         return Plan(parts[0].above, newest, parts)
     if fresh < WORTH_AN_INDEX:
         return None
+    growing = _last(parts, at_most=largest // 2)
     replaced: list[Part] = []
-    left, size = list(parts), fresh
-    while len(alike := _alike(left, size)) >= ALIKE - 1:
+    left, size = growing, fresh
+    while len(alike := _last(left, at_most=2 * size)) >= ALIKE - 1:
+        if size + sum(part.vectors for part in alike) > largest:
+            if filling := _filling(left, largest):
+                return Plan(filling[0].above, filling[-1].up_to, filling)
+            break
         replaced[:0] = alike
         size += sum(part.vectors for part in alike)
-        del left[-len(alike) :]
-    end = left[-1].up_to if left else 0
+        left = left[: -len(alike)]
+    end = (replaced[0].above if replaced else parts[-1].up_to) if parts else 0
     return Plan(end, newest, replaced)
 
 
-def _alike(parts: Sequence[Part], size: int) -> list[Part]:
-    """The last ones of these, as far as they are not much larger."""
+def _last(parts: Sequence[Part], *, at_most: int) -> list[Part]:
+    """The last ones of these, back to one with more vectors than this."""
     first = len(parts)
-    while first and parts[first - 1].vectors <= 2 * size:
+    while first and parts[first - 1].vectors <= at_most:
         first -= 1
     return list(parts[first:])
 
 
-async def next_plan(space: VectorSpace) -> Plan | None:
-    """The plan for the space as it is now."""
+def _filling(parts: Sequence[Part], largest: int) -> list[Part]:
+    """The first ones of these that make a part which need not grow any more; none if all of them do not."""
+    sizes = list(itertools.accumulate(part.vectors for part in parts))
+    fit = sum(size <= largest for size in sizes)
+    return list(parts[:fit]) if fit and sizes[fit - 1] > largest // 2 else []
+
+
+async def next_plan(space: VectorSpace, *, memory_mb: int) -> Plan | None:
+    """The plan for the space as it is now, with so much memory for an index."""
     parts = await parts_of(space.id)
+    largest = fitting(memory_mb, space.dimensions)
     (row,) = await fetch(
-        "SELECT count(*) AS fresh, max(chunk_id) AS newest FROM chunk_vectors"
-        " WHERE space_id = $1 AND chunk_id > $2",
+        "SELECT count(*) AS fresh, max(chunk_id) AS newest FROM (SELECT chunk_id FROM chunk_vectors"
+        " WHERE space_id = $1 AND chunk_id > $2 ORDER BY chunk_id LIMIT $3) AS first",
         space.id,
         parts[-1].up_to if parts and parts[-1].up_to != ENDLESS else 0,
+        largest,
     )
-    return None if row["newest"] is None else plan(parts, fresh=row["fresh"], newest=row["newest"])
+    if row["newest"] is None:
+        return None
+    return plan(parts, fresh=row["fresh"], newest=row["newest"], largest=largest)
 
 
-async def build(connection: asyncpg.Connection, space: VectorSpace, planned: Plan) -> Part:
+async def build(connection: asyncpg.Connection, space: VectorSpace, planned: Plan, *, memory_mb: int) -> Part:
     """Make the index, let searches use it, and drop those in whose place it is.
 
     Nobody who reads or writes waits for it. Half-way it leaves an index that nothing speaks of, and that
@@ -120,7 +145,7 @@ async def build(connection: asyncpg.Connection, space: VectorSpace, planned: Pla
     """
     index = f"chunk_vectors_space_{space.id:d}_{planned.above:d}_{planned.up_to:d}"
     await connection.execute(
-        f"SET maintenance_work_mem = '{BUILD_MEMORY_MB}MB'; SET max_parallel_maintenance_workers = 0"
+        f"SET maintenance_work_mem = '{memory_mb:d}MB'; SET max_parallel_maintenance_workers = 0"
     )
     await connection.execute(
         f"CREATE INDEX CONCURRENTLY {index} ON chunk_vectors"

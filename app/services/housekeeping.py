@@ -48,10 +48,12 @@ async def keep_house(store: ContentStore, *, events_kept_h: float) -> None:
         await _try(forget_events(events_kept_h))
 
 
-async def keep_indexed(connect: Callable[[], Awaitable[asyncpg.Connection]], every_s: float) -> None:
+async def keep_indexed(
+    connect: Callable[[], Awaitable[asyncpg.Connection]], *, memory_mb: int, every_s: float
+) -> None:
     """Make indexes of vectors that have none, until cancelled."""
     while True:
-        await _try(index_fresh(connect))
+        await _try(index_fresh(connect, memory_mb=memory_mb))
         await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
 
 

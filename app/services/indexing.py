@@ -16,13 +16,14 @@ log = structlog.get_logger(__name__)
 INDEXING_LOCK = 0x51_1C_E5
 
 
-async def index_fresh(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
+async def index_fresh(connect: Callable[[], Awaitable[asyncpg.Connection]], *, memory_mb: int) -> None:
     """Index what is worth it, of all spaces; nothing when another process is at it.
 
     Args:
         connect: Opens a connection: an index cannot be made inside a transaction, and takes a while.
+        memory_mb: What a build may use of the database's memory; a part is no larger than fits.
     """
-    spaces = [space for space in await VectorSpace.all() if await next_plan(space)]
+    spaces = [space for space in await VectorSpace.all() if await next_plan(space, memory_mb=memory_mb)]
     if not spaces:
         return
     connection = await connect()
@@ -31,8 +32,8 @@ async def index_fresh(connect: Callable[[], Awaitable[asyncpg.Connection]]) -> N
             return
         await drop_leftovers(connection)
         for space in spaces:
-            while planned := await next_plan(space):
-                part = await build(connection, space, planned)
+            while planned := await next_plan(space, memory_mb=memory_mb):
+                part = await build(connection, space, planned, memory_mb=memory_mb)
                 log.info("vectors_indexed", model=space.model, vectors=part.vectors, index=part.index_name)
     finally:
         connection.terminate()  # With it goes the lock; and a statement, when this process is to stop.

@@ -71,10 +71,10 @@ async def index_all(settings: Settings) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(vector_parts, "WORTH_AN_INDEX", 1)
         (space,) = await VectorSpace.all()
-        planned = await vector_parts.next_plan(space)
+        planned = await vector_parts.next_plan(space, memory_mb=64)
         assert planned is not None
         connection = await connect(settings)
-        await vector_parts.build(connection, space, planned)
+        await vector_parts.build(connection, space, planned, memory_mb=64)
         await connection.close()
 
 

@@ -63,12 +63,12 @@ async def indexes() -> set[str]:
 
 async def test_what_is_fresh_gets_an_index_and_what_a_cut_off_build_has_left_goes(settings: Settings) -> None:
     await stored(1, 9)
-    await index_fresh(partial(connect, settings))
+    await index_fresh(partial(connect, settings), memory_mb=64)
     assert await indexes() == set()
 
     await fetch("CREATE INDEX chunk_vectors_space_1_0_7 ON chunk_vectors (chunk_id)")
     await stored(2, 9)
-    await index_fresh(partial(connect, settings))
+    await index_fresh(partial(connect, settings), memory_mb=64)
 
     (part,) = await parts_of(1)
     assert await indexes() == {part.index_name}
@@ -79,11 +79,11 @@ async def test_one_process_at_a_time_is_at_it(settings: Settings) -> None:
     await stored(1, 20)
     other = await connect(settings)
     await other.execute("SELECT pg_advisory_lock($1)", INDEXING_LOCK)
-    await index_fresh(partial(connect, settings))
+    await index_fresh(partial(connect, settings), memory_mb=64)
     assert await parts_of(1) == []
 
     await other.close()
-    await index_fresh(partial(connect, settings))
+    await index_fresh(partial(connect, settings), memory_mb=64)
     assert len(await parts_of(1)) == 1
 
 
@@ -96,7 +96,7 @@ async def test_the_index_of_an_earlier_version_serves_until_there_is_a_part(sett
         "INSERT INTO vector_parts VALUES (1, 0, $1, 0, 'chunk_vectors_space_1')", vector_parts.ENDLESS
     )
     await stored(1, 5)
-    await index_fresh(partial(connect, settings))
+    await index_fresh(partial(connect, settings), memory_mb=64)
 
     (part,) = await parts_of(1)
     assert await indexes() == {part.index_name}
@@ -120,7 +120,7 @@ async def test_searches_find_the_same_whatever_is_indexed_meanwhile(
     async def import_and_index() -> None:
         for number in range(12):
             await stored(number, 20)
-            await index_fresh(partial(connect, settings))
+            await index_fresh(partial(connect, settings), memory_mb=64)
         is_over.set()
 
     importing = asyncio.create_task(import_and_index())
