@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -27,6 +28,7 @@ import app
 from app.errors import EmptyFile, OutOfMemory, ParserCrashed, ParseTimeout, StartupError, WorkerLost
 from app.parsing import wire
 from app.parsing.parsed_document import ParsedDocument
+from app.parsing.small_text import parse_small_text
 from app.parsing.wire import COMMAND, FORK, KILL
 
 log = structlog.get_logger(__name__)
@@ -287,6 +289,17 @@ class ParserPool:
             return reply.document
         log.info("file_refused", error=repr(reply.error), detail=reply.detail)
         raise reply.error or ParserCrashed("it answered nothing")
+
+    async def parse_content(self, content: bytes, name: str | None = None) -> ParsedDocument:
+        """`parse` for a file's content; small plain text does not need a child."""
+        parsed = parse_small_text(content, name, max_text_chars=self._limits.max_text_chars)
+        if parsed is not None:
+            return parsed
+        # Without a name: a worker that is killed leaves nothing of anybody's document behind.
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
+            return await self.parse(Path(f"/dev/fd/{file.fileno()}"), name)
 
     async def close(self) -> None:
         """Kill everything, and return when it is gone."""

@@ -30,13 +30,22 @@ def clean(text: str, *, keep_blank_lines: bool = False) -> str:
     line ends in blanks, and at most one line in a row is empty unless `keep_blank_lines` (code). Cleaning
     twice changes nothing.
     """
-    if _SURROGATE.search(text):
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    text = _LINE_END.sub("\n", text)
-    text = _REMOVED.sub("", text)
-    text = _ODD_SPACE.sub(" ", text)
-    text = _TRAILING.sub("", text)
-    return text if keep_blank_lines else _BLANK_LINES.sub("\n\n", text)
+    if not _is_plain(text):
+        if _SURROGATE.search(text):
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        text = _LINE_END.sub("\n", text)
+        text = _REMOVED.sub("", text)
+        text = _ODD_SPACE.sub(" ", text)
+    if " \n" in text or "\t\n" in text or text.endswith((" ", "\t")):
+        text = _TRAILING.sub("", text)
+    if keep_blank_lines or "\n\n\n" not in text:
+        return text
+    return _BLANK_LINES.sub("\n\n", text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it has nothing in it but ASCII to read, tabs and `\\n`: most text, and found out at once."""
+    return text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable()
 
 
 def one_line(text: str) -> str:

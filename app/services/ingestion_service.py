@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import structlog
@@ -21,12 +18,16 @@ from app.errors import ContentMissing
 from app.models.chunk import Chunk, NewChunk
 from app.models.document import Document, Ingested, Stage
 from app.models.embedded_text import EmbeddedText, key_of
+from app.parsing.parsed_document import ParsedDocument
 from app.parsing.sandbox import ParserPool
 from app.services.embedders import Embedders, Model
 from app.services.together import Together
 from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
+
+#: So many characters are split in less time than it takes to hand them to a thread.
+SMALL_CHARS = 4096
 
 #: How many passages are handed to the embedder between two notes of progress; what a failure costs, at most.
 EMBED_AT_ONCE = 128
@@ -64,13 +65,13 @@ class IngestionService:
             TransientError: Trying again may work.
         """
         document.enter(Stage.PARSING)
-        async with self._content_of(document) as path:
-            parsed = await self.parser.parse(path, document.source_name)
+        parsed = await self._parsed(document)
         document.enter(Stage.CHUNKING)
         collection = await self.together.collection(document.collection)
         model = await self.embedders.of(collection)
         chunker = self.chunker_for(model.embedder).resized(collection.chunk_tokens, collection.overlap_tokens)
-        passages = await asyncio.to_thread(chunker.split, parsed)
+        is_small = len(parsed.text) <= SMALL_CHARS
+        passages = chunker.split(parsed) if is_small else await asyncio.to_thread(chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
         vectors = await self._embed(document, passages, model)
         document.enter(Stage.STORING)
@@ -82,22 +83,16 @@ class IngestionService:
             space_id=model.space_id,
         )
 
-    @asynccontextmanager
-    async def _content_of(self, document: Document) -> AsyncIterator[Path]:
+    async def _parsed(self, document: Document) -> ParsedDocument:
         if document.content_key is not None:
             path = self.store.path(document.content_key)
             if path.stat().st_size != document.size_bytes:
                 raise ContentMissing(document.content_key)  # Cut off, by a disk or a copy that went wrong.
-            yield path
-            return
+            return await self.parser.parse(path, document.source_name)
         content = await self.together.content(document.id)
         if content is None:
             raise ContentMissing(str(document.id))  # It was deleted, or is another version by now.
-        # Without a name: a worker that is killed leaves nothing of anybody's document behind.
-        with tempfile.TemporaryFile() as file:
-            file.write(content)
-            file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
-            yield Path(f"/dev/fd/{file.fileno()}")
+        return await self.parser.parse_content(content, document.source_name)
 
     async def _embed(
         self, document: Document, passages: list[Passage], model: Model

@@ -168,7 +168,8 @@ async def test_what_was_kept_for_a_document_that_was_given_up_is_dropped_in_time
 
 
 async def test_a_content_that_a_full_disk_cut_off_is_no_document(service: IngestionService) -> None:
-    document = await claimed(await accepted(PARAGRAPHS))
+    # Not plain text, which needs no file.
+    document = await claimed(await accepted([f"<p>{paragraph}</p>" for paragraph in PARAGRAPHS]))
 
     with (
         patch("tempfile.TemporaryFile", lambda: Path("/dev/full").open("wb+")),
