@@ -48,7 +48,7 @@ async def test_the_job_is_enqueued_after_the_row_is_committed(client: httpx.Asyn
 
     counts: list[int] = []
 
-    async def ring(self: object, send: object, document_id: UUID) -> None:
+    async def ring(self: object, send: object, document_id: UUID, *, message_id: str) -> None:
         counts.append(await rows_seen_by_others())
 
     with patch("app.jobs.doorbell.Doorbell.ring", ring):

@@ -11,6 +11,7 @@ from unittest.mock import AsyncMock, patch
 
 import pytest
 import redis
+from dramatiq import Message
 from dramatiq.asyncio import get_event_loop_thread
 
 from app.chunking.chunker import Chunker
@@ -265,6 +266,21 @@ def test_in_a_long_queue_small_documents_are_ingested_along_with_one() -> None:
         "FAILED",  # There is no text in it, which is no failure of the one whose message it was.
         "COMPLETED",
     ]
+
+
+def test_the_messages_of_the_company_are_not_worked_on_any_more() -> None:
+    documents = long_queue(TEXT, TEXT, TEXT)
+    for document in documents:
+        with broker.held(message_id=document.message_id) as held:
+            process_ingestion.send(str(document.id))
+        broker.enqueue_all(held)
+    try:
+        process_ingestion(str(documents[0].id))
+
+        (data,) = broker.do_fetch("default", 10)
+        assert Message.decode(data).args == (str(documents[0].id),)
+    finally:
+        broker.flush("default")
 
 
 def test_a_document_goes_on_though_no_company_can_be_claimed() -> None:

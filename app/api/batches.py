@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -166,7 +166,11 @@ class _Taking:
                 async for results in groups:
                     self._count(results)
                     await self._ring(
-                        [item.document_id for item in results if item.queued and item.document_id]
+                        {
+                            item.document_id: item.message_id
+                            for item in results
+                            if item.queued and item.document_id
+                        }
                     )
                     yield results
         except ServiceError as error:
@@ -193,13 +197,13 @@ class _Taking:
             self._created += item.created
             self._known += item.error is None and not item.created
 
-    async def _ring(self, document_ids: Sequence[UUID]) -> None:
+    async def _ring(self, queued: Mapping[UUID, str | None]) -> None:
         """While the next group is read; but no more than one group is ever behind."""
         if self._ringing is not None:
             await self._ringing
             self._ringing = None
-        if document_ids:
-            ringing = self._doorbell.ring_all(process_ingestion.send, document_ids)
+        if queued:
+            ringing = self._doorbell.ring_all(process_ingestion.send, queued)
             self._ringing = asyncio.create_task(ringing)
 
     def summary(self) -> BatchSummary:

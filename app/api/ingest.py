@@ -96,7 +96,9 @@ async def ingest(request: Request, idempotency_key: IdempotencyKeyHeader = None)
     if accepted.queued:
         # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
         # reconciler sends it.
-        await doorbell_of(request).ring(process_ingestion.send, accepted.document_id)
+        await doorbell_of(request).ring(
+            process_ingestion.send, accepted.document_id, message_id=accepted.message_id
+        )
     return Response(
         IngestResponse(document_id=accepted.document_id, status=accepted.status).model_dump_json(),
         status_code=status.HTTP_201_CREATED if accepted.created else status.HTTP_200_OK,

@@ -49,6 +49,7 @@ class _Held(threading.local):
     """What a thread has enqueued in a block of `held`; None outside of one."""
 
     messages: list[HeldMessage] | None = None
+    message_id: str | None = None
 
 
 class DoorbellBroker(RedisBroker):
@@ -63,9 +64,15 @@ class DoorbellBroker(RedisBroker):
         return _DoorbellConsumer
 
     @contextmanager
-    def held(self) -> Iterator[list[HeldMessage]]:
-        """Keep what this thread enqueues in the block for `enqueue_all`: it does not talk to Redis."""
+    def held(self, *, message_id: str | None = None) -> Iterator[list[HeldMessage]]:
+        """Keep what this thread enqueues in the block for `enqueue_all`: it does not talk to Redis.
+
+        Args:
+            message_id: By which `forget` will find the one message that is enqueued in the block. Two that
+                are in the queue at the same time must not have the same.
+        """
         held = self._held.messages = []
+        self._held.message_id = message_id
         try:
             yield held
         finally:
@@ -75,8 +82,12 @@ class DoorbellBroker(RedisBroker):
         held = self._held.messages
         if held is None:
             self._dispatch("enqueue")(queue_name, message_id, data)  # type: ignore[no-untyped-call]
-        else:
-            held.append(HeldMessage(queue_name, message_id, data))
+            return
+        if self._held.message_id is not None:
+            # A random UUID, that is nowhere else in the data.
+            data = data.replace(message_id.encode(), self._held.message_id.encode())
+            message_id = self._held.message_id
+        held.append(HeldMessage(queue_name, message_id, data))
 
     def enqueue_all(self, held: Sequence[HeldMessage]) -> None:
         """Put them into their queues in one round trip: all of them, or none.
@@ -96,6 +107,16 @@ class DoorbellBroker(RedisBroker):
                 pipeline.rpush(queue, *messages)
             pipeline.execute()
 
+    def forget(self, queue_name: str, message_ids: Sequence[str]) -> None:
+        """Take messages back that nobody has fetched yet, in one round trip however long the queue is.
+
+        Their ids stay in the queue, with nothing behind them, until `do_fetch` comes across them.
+
+        Raises:
+            redis.RedisError: It did not answer.
+        """
+        self.client.hdel(f"{self.namespace}:{queue_name}.msgs", *message_ids)
+
     def await_message(self, queue_name: str, timeout_s: float) -> None:
         """Return as soon as a message waits in the queue, and after `timeout_s` at the latest.
 
@@ -109,17 +130,19 @@ class DoorbellBroker(RedisBroker):
         self.client.blmove(queue, queue, timeout_s, "LEFT", "LEFT")  # type: ignore[arg-type]
 
     def do_fetch(self, queue_name: str, count: int) -> list[bytes]:
-        """The next messages; what is none of ours is set aside.
+        """The next messages; what is none of ours is set aside, what has been forgotten is passed over.
 
         Dramatiq's consumer dies of a message that it cannot read, and strands all that it fetched with it.
         """
-        fetched: list[bytes | None] = self._dispatch("fetch")(  # type: ignore[no-untyped-call]
-            queue_name, count
-        )
-        readable = [data for data in fetched if data is not None and self._is_ours(data, queue_name)]
-        if len(readable) < len(fetched):
-            self._set_aside(queue_name)
-        return readable
+        while True:
+            fetched: list[bytes | None] = self._dispatch("fetch")(  # type: ignore[no-untyped-call]
+                queue_name, count
+            )
+            readable = [data for data in fetched if data is not None and self._is_ours(data, queue_name)]
+            if len(readable) < len(fetched):
+                self._set_aside(queue_name)
+            if readable or not fetched:
+                return readable
 
     def look(self, queue_name: str) -> QueueState:
         """How the queue is.
@@ -168,14 +191,20 @@ class DoorbellBroker(RedisBroker):
         )
 
     def _set_aside(self, queue_name: str) -> None:
-        """Move what cannot be read to the dead letters, where Dramatiq drops it after a week."""
+        """Let go of what has been forgotten, and move what cannot be read to the dead letters, where Dramatiq
+        drops it after a week."""
         key = f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
-        held = sorted(self.client.smembers(key))
+        held = list(self.client.smembers(key))
         contents = self.client.hmget(f"{self.namespace}:{queue_name}.msgs", held) if held else []
+        forgotten = []
         for message_id, data in zip(held, contents, strict=True):
-            if data is None or not self._is_ours(data, queue_name):
-                log.warning("message_malformed", size_bytes=len(data or b""))
+            if data is None:
+                forgotten.append(message_id)
+            elif not self._is_ours(data, queue_name):
+                log.warning("message_malformed", size_bytes=len(data))
                 self.do_nack(queue_name, message_id)
+        if forgotten:
+            self.client.srem(key, *forgotten)
 
 
 def _moment(mark: Any) -> datetime | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,6 +10,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from app.embedding.brief import vectors_of
 from app.embedding.protocol import TextKind
 
 WORD = re.compile(r"\w+|[^\w\s]")
@@ -35,7 +35,7 @@ class HashEmbedder:
         del kind
         if self._is_closed:
             raise RuntimeError("The embedder is closed.")
-        return await asyncio.to_thread(self._vectors, texts)
+        return await vectors_of(texts, self._vectors)
 
     async def close(self) -> None:
         """There is nothing to let go of."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from app.embedding.brief import vectors_of
 from app.embedding.protocol import TextKind
 from app.embedding.surrogates import encodable
 from app.errors import ModelMissing
@@ -115,7 +116,7 @@ class StaticEmbedder:
         del kind
         if self._is_closed:
             raise RuntimeError("The embedder is closed.")
-        return await asyncio.to_thread(self._static_model.embed, texts)
+        return await vectors_of(texts, self._static_model.embed)
 
     async def close(self) -> None:
         """There is nothing to let go of."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Self
 from uuid import UUID
@@ -58,22 +58,34 @@ class Doorbell:
             sending.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def ring(self, send: Callable[[str], object], document_id: UUID) -> None:
-        """Have a committed document's id sent, or noted as unsent; never fails for the queue's sake."""
-        await self.ring_all(send, [document_id])
+    async def ring(
+        self, send: Callable[[str], object], document_id: UUID, *, message_id: str | None = None
+    ) -> None:
+        """Have a committed document's id sent, or noted as unsent; never fails for the queue's sake.
 
-    async def ring_all(self, send: Callable[[str], object], document_ids: Sequence[UUID]) -> None:
-        """Have many committed ids sent; likewise."""
-        unsent = [each for each in document_ids if self._is_stalled or not self._is_written(send, each)]
+        Args:
+            send: An actor's.
+            document_id: Its one argument.
+            message_id: See `DoorbellBroker.held`.
+        """
+        await self.ring_all(send, {document_id: message_id})
+
+    async def ring_all(self, send: Callable[[str], object], queued: Mapping[UUID, str | None]) -> None:
+        """Have many committed ids sent, with what their messages are called; likewise."""
+        unsent = [
+            document_id
+            for document_id, message_id in queued.items()
+            if self._is_stalled or not self._is_written(send, document_id, message_id)
+        ]
         if self._waiting and self._sending is None:
             self._sending = asyncio.create_task(self._send_waiting())
         if unsent:
             await backlog.put_back_unsent(unsent)
 
-    def _is_written(self, send: Callable[[str], object], document_id: UUID) -> bool:
+    def _is_written(self, send: Callable[[str], object], document_id: UUID, message_id: str | None) -> bool:
         """Write the document's message, which `send` does without a word to Redis while messages are held."""
         try:
-            with self._broker.held() as messages:
+            with self._broker.held(message_id=message_id) as messages:
                 send(str(document_id))
         except Exception as error:
             log.warning("message_not_written", document_id=str(document_id), error=str(error))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
 import dramatiq
+import redis
 import structlog
 from dramatiq.middleware import AsyncIO
 from structlog.contextvars import bound_contextvars
@@ -38,7 +39,7 @@ INSIST_EVERY_S = 0.5
 #: A document that has waited so long was in a long queue;
 LONG_QUEUE = timedelta(seconds=0.1)
 #: then so many small ones are taken in hand with it, at the most.
-COMPANY = 8
+COMPANY = 31
 
 
 @dramatiq.actor(max_retries=MAX_FAILURES - 1, throws=PermanentError)
@@ -94,14 +95,16 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
     They are small, so that nobody has to wait long for the others, and no other worker misses them.
     """
     has_waited = document.updated_at - document.sent_at > LONG_QUEUE  # Of which the claim was the end.
-    if document.content_key is not None or document.failures or not has_waited:
+    is_small = document.content_key is None and not document.failures
+    if not is_small or not has_waited or resources.companies.locked():
         await _ingest(document, resources)
         return
-    company = asyncio.create_task(_ingest_company(resources))
-    try:
-        await _ingest(document, resources)
-    finally:
-        await company
+    async with resources.companies:
+        company = asyncio.create_task(_ingest_company(resources))
+        try:
+            await _ingest(document, resources)
+        finally:
+            await company
 
 
 async def _ingest_company(resources: WorkerResources) -> None:
@@ -118,7 +121,17 @@ async def _ingest_company(resources: WorkerResources) -> None:
     except Exception as error:  # They have messages of their own.
         log.warning("company_not_claimed", error=str(error) or type(error).__name__)
         return
-    await asyncio.gather(*map(ingest, others))
+    await asyncio.gather(_forget_messages(others), *map(ingest, others))
+
+
+async def _forget_messages(documents: Sequence[Document]) -> None:
+    """They would find their documents claimed: each a round trip to Redis, and one to the database."""
+    message_ids = [document.message_id for document in documents]
+    try:
+        if message_ids:
+            await asyncio.to_thread(broker.forget, process_ingestion.queue_name, message_ids)
+    except redis.RedisError as error:
+        log.debug("messages_not_forgotten", error=str(error))
 
 
 async def _ingest(document: Document, resources: WorkerResources) -> None:

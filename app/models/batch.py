@@ -26,6 +26,7 @@ class ItemResult:
     status: DocumentStatus | None = None
     created: bool = False
     queued: bool = False  # Somebody has to ring the doorbell.
+    message_id: str | None = None  # Of the message, where it has a name.
     error: Mapping[str, Any] | None = None
 
 

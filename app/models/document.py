@@ -91,6 +91,11 @@ class NewDocument:
         return self.collection, self.external_id, self.sha256 if self.external_id is None else None
 
 
+def first_message(document_id: UUID, version: int) -> str:
+    """What the first message about a version is called in the queue: who makes it superfluous finds it."""
+    return f"{document_id}:{version}"
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of a document that was offered."""
@@ -100,6 +105,12 @@ class Accepted:
     created: bool  # A new document, or a new version of one.
     queued: bool  # Somebody has to ring the doorbell.
     unused_key: str | None = None  # Stored content that no row points to any more.
+    version: int = 1  # When it was created.
+
+    @property
+    def message_id(self) -> str | None:
+        """What the message about a new version is called; None when it is none."""
+        return first_message(self.document_id, self.version) if self.created and self.queued else None
 
 
 class Document(Model):
@@ -411,7 +422,12 @@ class Document(Model):
                     [self.id, new.content],
                 )
         return Accepted(
-            self.id, DocumentStatus.PENDING, created=True, queued=True, unused_key=self.content_key
+            self.id,
+            DocumentStatus.PENDING,
+            created=True,
+            queued=True,
+            unused_key=self.content_key,
+            version=self.version + 1,
         )
 
     # --- what a worker does ---------------------------------------------------------------------------------
@@ -545,6 +561,11 @@ class Document(Model):
         self.stage, self.progress_unit = stage.value, unit
         self.progress_done, self.progress_total = (None if unit is None else 0), total
         self._stages.append((stage, time.monotonic()))
+
+    @property
+    def message_id(self) -> str:
+        """What the first message about this version is called."""
+        return first_message(self.id, self.version)
 
     @cached_property
     def _stages(self) -> list[tuple[Stage, float]]:

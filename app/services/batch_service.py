@@ -198,6 +198,7 @@ def _result(entry: _Entry, outcome: Accepted | ServiceError) -> ItemResult:
         status=outcome.status,
         created=outcome.created,
         queued=outcome.queued,
+        message_id=outcome.message_id,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from app.storage.content_store import ContentStore
 #: again, before such requests have all connections of the process, and nobody else gets one.
 API_LOCK_TIMEOUT_S = 5
 
+#: So many of a process' threads may have a company in hand; the others take what is large or urgent.
+COMPANIES = 2
+
 
 @dataclass(frozen=True, slots=True)
 class APIResources:
@@ -60,6 +64,7 @@ class WorkerResources:
     embedders: Embedders
     leases: Leases
     together: Together
+    companies: asyncio.Semaphore  # Held for as long as small documents are ingested in company.
     progress: ProgressTeller
     webhooks: WebhookService
 
@@ -129,6 +134,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             embedders=embedders,
             leases=leases,
             together=Together(),
+            companies=asyncio.Semaphore(COMPANIES),
             progress=ProgressTeller(channel, leases.documents),
             webhooks=webhooks,
         )

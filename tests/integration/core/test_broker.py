@@ -246,3 +246,26 @@ def test_a_retry_comes_when_the_row_is_due(broker: Broker, worker: dramatiq.Work
 
     assert broker.heard == ["a", "a"]
     assert delays == [None, 300, None]  # Sent, to be retried, and now.
+
+
+def test_a_forgotten_message_is_passed_over_and_leaves_nothing(
+    client: redis.Redis, broker: Broker, worker: dramatiq.Worker
+) -> None:
+    named = [f"{n}:1" for n in range(100)]
+    messages = []
+    for name in named:
+        with broker.held(message_id=name) as held:
+            broker.ring.send(name)
+        messages += held
+    with broker.held() as held:
+        broker.ring.send("unnamed")
+    messages += held
+
+    worker.pause()
+    broker.enqueue_all(messages)
+    broker.forget("default", [*named[:-1], "never heard of:1"])
+    worker.resume()
+
+    wait_until(lambda: len(broker.heard) == 2)
+    assert broker.heard == [named[-1], "unnamed"]
+    wait_until(lambda: not client.keys("t:default*") and not client.keys("t:__acks__*"))

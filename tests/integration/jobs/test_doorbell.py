@@ -92,7 +92,7 @@ async def test_a_full_queue_takes_none_of_a_group_and_all_are_noted(
     client.config_set("maxmemory", 1)
 
     async with Doorbell(broker) as doorbell:
-        await doorbell.ring_all(ring_one.send, documents)
+        await doorbell.ring_all(ring_one.send, dict.fromkeys(documents))
 
     assert await unsent() == set(documents)
 
@@ -106,7 +106,7 @@ async def test_what_cannot_be_sent_does_not_keep_its_group_from_being_sent(
         return ring_one.send(document_id)
 
     async with Doorbell(broker) as doorbell:
-        await doorbell.ring_all(send, documents[:3])
+        await doorbell.ring_all(send, dict.fromkeys(documents[:3]))
 
     assert queued(client, broker) == [str(documents[0]), str(documents[2])]
     assert await unsent() == {documents[1]}
