@@ -30,6 +30,19 @@ IDLE_WAIT_S = 1.0
 POLL_S = 0.05
 
 
+#: Drops ids at the head of a queue that have nothing behind them, up to a number of them.
+DROP_FORGOTTEN = """
+for _ = 1, tonumber(ARGV[1]) do
+    local id = redis.call("lindex", KEYS[1], 0)
+    if not id or redis.call("hexists", KEYS[2], id) == 1 then
+        break
+    end
+    redis.call("lpop", KEYS[1])
+end
+"""
+DROPPED_AT_ONCE = 1000
+
+
 class QueueState(NamedTuple):
     """What a look at the queue shows."""
 
@@ -58,6 +71,7 @@ class DoorbellBroker(RedisBroker):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)  # type: ignore[no-untyped-call]
         self._held = _Held()
+        self._drop_forgotten = self.client.register_script(DROP_FORGOTTEN)
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
@@ -141,6 +155,9 @@ class DoorbellBroker(RedisBroker):
             readable = [data for data in fetched if data is not None and self._is_ours(data, queue_name)]
             if len(readable) < len(fetched):
                 self._set_aside(queue_name)
+            if None in fetched:  # Then there are more of these, as a rule.
+                queue = f"{self.namespace}:{queue_name}"
+                self._drop_forgotten(keys=[queue, f"{queue}.msgs"], args=[DROPPED_AT_ONCE])
             if readable or not fetched:
                 return readable
 

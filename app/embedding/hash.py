@@ -42,12 +42,14 @@ class HashEmbedder:
         self._is_closed = True
 
     def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = np.zeros((len(texts), self.dimensions), np.float32)
+        # The first direction is in every text: no text is without one, and no vector without a length.
+        always = np.zeros(self.dimensions, np.float32)
+        always[0] = 0.1
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
-            # The first direction is in every text: no text is without one, and no vector without a length.
-            vectors[row, 0] = 0.1
-            for word in WORD.findall(text)[: self.max_tokens]:
-                vectors[row] += _direction(word.lower(), self.dimensions)
+            words = WORD.findall(text)[: self.max_tokens]
+            directions = [_direction(word.lower(), self.dimensions) for word in words]
+            np.sum([always, *directions], axis=0, out=vectors[row])
         lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / lengths
 
