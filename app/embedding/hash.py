@@ -54,7 +54,7 @@ class HashEmbedder:
         return vectors / lengths
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=32_768)
 def _direction(word: str, dimensions: int) -> NDArray[np.float32]:
     seed = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
     return np.random.default_rng(seed).standard_normal(dimensions, np.float32)

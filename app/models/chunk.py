@@ -158,6 +158,7 @@ STORE_WORDS = """
         FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
             JOIN collections AS n ON n.name = d.collection
         WHERE c.id = ANY($1::bigint[])
+        OFFSET 0 -- Or the words would be read anew for each of the three that ask for them.
     ) AS read, LATERAL (
         SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)
     ) AS counted
