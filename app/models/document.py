@@ -571,6 +571,11 @@ class Document(Model):
     def _stages(self) -> list[tuple[Stage, float]]:
         return []
 
+    @property
+    def seconds_in_hand(self) -> float:
+        """How long this process has been at work on it."""
+        return time.monotonic() - self._stages[0][1] if self._stages else 0
+
     def ending(self, error: Exception | None = None) -> Ending:
         """What is to be remembered of this attempt."""
         marks = [*self._stages, (None, time.monotonic())]

@@ -17,6 +17,10 @@ SMALL_CHUNKS = 64
 #: What one statement reads, and one transaction stores, at the most.
 DOCUMENTS = 32
 
+#: Those that end after a document may wait for each other for this part of the time it took; up to that.
+LINGER = 0.1
+LINGER_AT_MOST_S = 0.1
+
 
 class Together:
     """The reads and the commits of one worker process."""
@@ -24,7 +28,9 @@ class Together:
     def __init__(self) -> None:
         self._contents = Grouped(DocumentContent.read, at_most=DOCUMENTS, is_shared=_is_shared)
         self._collections = Grouped(Collection.named, at_most=DOCUMENTS, is_shared=_is_shared)
-        self._completions = Grouped(complete, at_most=DOCUMENTS, is_shared=_is_shared)
+        self._completions = Grouped(
+            complete, at_most=DOCUMENTS, is_shared=_is_shared, linger_s=_worth_waiting
+        )
 
     async def content(self, document_id: UUID) -> bytes | None:
         """A document's content, if the database has it."""
@@ -39,6 +45,11 @@ class Together:
         if len(ingested.chunks) > SMALL_CHUNKS:
             return await document.complete(ingested)
         return await self._completions(Done(document, ingested))
+
+
+def _worth_waiting(done: Done) -> float:
+    """A slow model ends documents by twos and threes: a little longer, and they share a commit."""
+    return min(LINGER * done.document.seconds_in_hand, LINGER_AT_MOST_S)
 
 
 def _is_shared(error: Exception) -> bool:

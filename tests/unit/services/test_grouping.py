@@ -96,3 +96,26 @@ async def test_who_leaves_takes_nothing_from_the_others(doubler: Doubler) -> Non
 
     assert await calls[2] == 6
     assert doubler.groups == [[1], [3]]
+
+
+async def test_after_a_slow_call_the_next_ones_gather_until_they_are_enough() -> None:
+    doubler = Doubler()
+    doubler.is_let.set()
+    grouped = Grouped(doubler, at_most=3, linger_s=lambda number: 3600 if number == 1 else 0)
+    assert await grouped(1) == 2
+    calls = await begun(grouped, 2, 3)
+    assert doubler.groups == [[1]]
+
+    calls += await begun(grouped, 4, 5)
+
+    assert await asyncio.gather(*calls) == [4, 6, 8, 10]
+    assert doubler.groups == [[1], [2, 3, 4], [5]]
+
+
+async def test_nobody_waits_longer_than_that_for_company() -> None:
+    doubler = Doubler()
+    doubler.is_let.set()
+    grouped = Grouped(doubler, at_most=3, linger_s=lambda _: 0.01)
+
+    assert [await grouped(number) for number in (1, 2, 3)] == [2, 4, 6]
+    assert doubler.groups == [[1], [2], [3]]
