@@ -24,7 +24,7 @@ DELAYED = ".DQ"
 
 #: How long an idle consumer waits in Redis for a message. Redis' client has to be more patient than this, and
 #: a process that is told to stop is held up by it.
-IDLE_WAIT_S = 1.0
+IDLE_WAIT_S = 1.5
 
 #: How long it waits where nothing in Redis would wake it.
 POLL_S = 0.05

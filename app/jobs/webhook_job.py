@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 #: Deliveries that one sweep takes in hand, and the pause between two.
 BATCH = 200
 EVERY_S = 1.0
+#: The pause while there are no webhooks.
+IDLE_EVERY_S = 3.0
 
 
 @dramatiq.actor(broker=broker, queue_name="webhooks", max_retries=0)
@@ -42,15 +44,17 @@ async def deliver_webhook(delivery_id: str) -> None:
 async def sweep_for_ever() -> None:
     """Send what is to be sent, until cancelled."""
     while True:
+        pause_s = EVERY_S
         try:
-            has_more = await sweep()
+            if not await webhook_delivery.are_wanted():
+                pause_s = IDLE_EVERY_S
+            elif await sweep():
+                pause_s = 0
         except BROKEN as error:
             log.warning("database_unreachable", error=str(error) or type(error).__name__)
-            has_more = False
         except Exception:
             log.exception("sweep_failed")
-            has_more = False
-        await asyncio.sleep(0 if has_more else EVERY_S)
+        await asyncio.sleep(pause_s)
 
 
 async def sweep() -> bool:

@@ -27,7 +27,7 @@ from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.schemas.webhook import message_body
-from app.services.housekeeping import keep_collections, keep_house, keep_indexed
+from app.services.housekeeping import keep_collections, keep_counted, keep_house, keep_indexed
 from app.services.presence import seen_alive
 from app.services.reembedding import Reembedding
 from app.services.resources import WorkerResources, open_worker
@@ -123,7 +123,9 @@ class WorkerLifecycle(Middleware):
                 partial(connect, self.settings),
                 memory_mb=self.settings.INDEX_MEMORY_MB,
                 every_s=self.settings.SWEEP_S,
+                stored=_resources.together.stored,
             ),
+            "counting": keep_counted(every_s=self.settings.SWEEP_S, stored=_resources.together.stored),
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
             **{name: chore() for name, chore in self.chores.items()},
         }.items():

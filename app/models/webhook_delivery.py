@@ -247,6 +247,12 @@ class Claimed:
 # --- many at once ------------------------------------------------------------------------------------------
 
 
+async def are_wanted() -> bool:
+    """Whether anybody has a webhook."""
+    (row,) = await fetch("SELECT EXISTS (SELECT FROM webhooks) AS are_wanted")
+    return bool(row["are_wanted"])
+
+
 async def reap(*, limit: int) -> int:
     """Take back what dead workers had in hand; how many those were. What arrived already comes again."""
     rows = await fetch(

@@ -33,6 +33,9 @@ REMOVED_AT_ONCE = 100  # Documents, each with all its chunks.
 #: Batches that go in one statement, each with ten thousand items or so.
 BATCHES = 10
 
+#: So many times longer a chore rests where nothing is stored that could make it necessary.
+IDLE_TIMES = 6
+
 #: A batch that gets no item for so long is read by nobody any more.
 ABANDONED_S = 3600
 
@@ -49,20 +52,43 @@ async def keep_house(store: ContentStore, *, events_kept_h: float) -> None:
 
 
 async def keep_indexed(
-    connect: Callable[[], Awaitable[asyncpg.Connection]], *, memory_mb: int, every_s: float
+    connect: Callable[[], Awaitable[asyncpg.Connection]],
+    *,
+    memory_mb: int,
+    every_s: float,
+    stored: Callable[[], int],
 ) -> None:
-    """Make indexes of vectors that have none, until cancelled."""
+    """Make indexes of vectors that have none, until cancelled; see `_rest`."""
     while True:
+        seen = stored()
         await _try(index_fresh(connect, memory_mb=memory_mb))
-        await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
+        await _rest(every_s, lambda seen=seen: stored() != seen)  # type: ignore[misc]
+
+
+async def keep_counted(*, every_s: float, stored: Callable[[], int]) -> None:
+    """Count the words of collections, until cancelled; see `_rest`."""
+    while True:
+        seen = stored()
+        await _try(keep_counts())
+        await _rest(every_s, lambda seen=seen: stored() != seen)  # type: ignore[misc]
 
 
 async def keep_collections(store: ContentStore, every_s: float) -> None:
-    """Remove those that are being deleted, and count the words of the others, until cancelled."""
+    """Remove those that are being deleted, until cancelled."""
     while True:
         await _try(remove_deleted(store))
-        await _try(keep_counts())
         await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
+
+
+async def _rest(every_s: float, is_needed: Callable[[], bool]) -> None:
+    """So long, and longer while this process makes no work for us: others look after their own.
+
+    What they leave undone, as they were stopped or had the work of a client in hand, is found in the end.
+    """
+    for _ in range(IDLE_TIMES):
+        await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
+        if is_needed():
+            return
 
 
 async def remove_deleted(store: ContentStore) -> None:

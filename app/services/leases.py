@@ -55,6 +55,7 @@ class Leases:
         self.is_stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._busy = asyncio.Event()
 
     async def __aenter__(self) -> Leases:
         self._task = asyncio.create_task(self._beat_for_ever(), name="leases")
@@ -83,6 +84,7 @@ class Leases:
             self._renewed_at = time.monotonic()  # The claim was the first beat.
         self._held.add(held)
         self._idle.clear()
+        self._busy.set()
         try:
             if self.is_stopping:
                 raise Interrupted
@@ -97,10 +99,15 @@ class Leases:
             self._held.discard(held)
             if not self._held:
                 self._idle.set()
+                self._busy.clear()
 
     def documents(self) -> list[Document]:
         """All that this process has in hand."""
         return [held.document for held in self._held]
+
+    async def wait_for_work(self) -> None:
+        """Return as soon as this process has anything in hand."""
+        await self._busy.wait()
 
     async def drain(self, grace_s: float) -> None:
         """Let what is in hand finish for `grace_s` seconds, then interrupt the rest; take nothing new."""
@@ -112,6 +119,7 @@ class Leases:
 
     async def _beat_for_ever(self) -> None:
         while True:
+            await self.wait_for_work()
             await asyncio.sleep(min(PROGRESS_S, self._beat_s / 4))
             try:
                 await self._beat()

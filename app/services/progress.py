@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
 from uuid import UUID
 
 import structlog
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.progress_channel import REDIS_UNREACHABLE, ProgressChannel
 from app.models.document import Document
+from app.services.leases import Leases
 
 log = structlog.get_logger(__name__)
 
@@ -60,21 +60,22 @@ class Step(BaseModel):
 class ProgressTeller:
     """Sends the steps of all that a worker holds."""
 
-    def __init__(self, channel: ProgressChannel, held: Callable[[], Iterable[Document]]) -> None:
+    def __init__(self, channel: ProgressChannel, leases: Leases) -> None:
         self._channel = channel
-        self._held = held
+        self._leases = leases
         self._told: dict[UUID, Step] = {}
         self._silent_until = 0.0
 
     async def run(self) -> None:
         """Look and tell, until cancelled."""
         while True:
+            await self._leases.wait_for_work()
             await asyncio.sleep(EVERY_S)
             if news := self._news():
                 await self._tell(news)
 
     def _news(self) -> list[Step]:
-        steps = [step for document in self._held() if (step := Step.of(document)) is not None]
+        steps = [step for document in self._leases.documents() if (step := Step.of(document)) is not None]
         news = [step for step in steps if self._told.get(step.document_id) != step]
         self._told = {step.document_id: step for step in steps}
         return news

@@ -135,7 +135,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             leases=leases,
             together=Together(),
             companies=asyncio.Semaphore(COMPANIES),
-            progress=ProgressTeller(channel, leases.documents),
+            progress=ProgressTeller(channel, leases),
             webhooks=webhooks,
         )
 

@@ -26,6 +26,7 @@ class Together:
     """The reads and the commits of one worker process."""
 
     def __init__(self) -> None:
+        self._stored = 0
         self._contents = Grouped(DocumentContent.read, at_most=DOCUMENTS, is_shared=_is_shared)
         self._collections = Grouped(Collection.named, at_most=DOCUMENTS, is_shared=_is_shared)
         self._completions = Grouped(
@@ -42,9 +43,14 @@ class Together:
 
     async def complete(self, document: Document, ingested: Ingested) -> bool:
         """`Document.complete`, in company where there is some."""
+        self._stored += 1
         if len(ingested.chunks) > SMALL_CHUNKS:
             return await document.complete(ingested)
         return await self._completions(Done(document, ingested))
+
+    def stored(self) -> int:
+        """How many documents this process has stored, or tried to."""
+        return self._stored
 
 
 def _worth_waiting(done: Done) -> float:

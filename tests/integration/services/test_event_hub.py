@@ -357,7 +357,7 @@ async def test_progress_is_told_between_the_moments_at_which_the_row_says_it(
         hub.listening(EventFilter(collections=frozenset({"a"}))) as listener,
         hub.listening(EventFilter(collections=frozenset({"b"}))) as other,
     ):
-        teller = asyncio.create_task(ProgressTeller(channel, leases.documents).run())
+        teller = asyncio.create_task(ProgressTeller(channel, leases).run())
         held.enter(Stage.EMBEDDING, unit="chunks", total=9)
         await steps(listener, 0)
         began_at = asyncio.get_running_loop().time()
@@ -391,7 +391,11 @@ async def test_a_redis_that_is_away_is_left_alone(
     held = await Document.claim(await accepted(), owner="a", lease_s=30)
     assert held is not None
     held.enter(Stage.EMBEDDING, unit="chunks", total=9)
-    async with ProgressChannel("redis://127.0.0.1:1/0") as nowhere:
+    async with (
+        ProgressChannel("redis://127.0.0.1:1/0") as nowhere,
+        Leases(lambda: connect(settings), lease_s=30, beat_s=10) as leases,
+        leases.held(held),
+    ):
         tried: list[Any] = []
         send = nowhere.send
 
@@ -400,7 +404,7 @@ async def test_a_redis_that_is_away_is_left_alone(
             await send(messages)
 
         monkeypatch.setattr(nowhere, "send", noted)
-        teller = ProgressTeller(nowhere, lambda: [held])
+        teller = ProgressTeller(nowhere, leases)
         for done in range(3):
             held.progress_done = done
             await teller._tell(teller._news())
