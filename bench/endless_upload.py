@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench.processes import MEBIBYTE, api_pid, peak_bytes, reset_peak
 from bench.support import conditions, service
-from bench.upload_memory import MEBIBYTE, api_pid, peak_bytes, reset_peak
 
 JSON_HEAD = b'{"text": "'
 FORM_HEAD = b'--b\r\ncontent-disposition: form-data; name="file"; filename="endless.txt"\r\n\r\n'

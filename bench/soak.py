@@ -11,19 +11,16 @@ import os
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from bench.processes import POSTGRES, by_role
 from bench.support import conditions, service
 from tests.chaos.workload import workload
 
-MEBIBYTE = 1024 * 1024
 SAMPLE_EVERY_S = 10
-POSTGRES = "PostgreSQL, all together"
 #: Caches, pools and allocators fill up first: growth is told from here on.
 WARM_AFTER = 0.2
 
@@ -51,35 +48,6 @@ class Memory:
         return 3600 * statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
-def below(pid: int) -> Iterator[int]:
-    """All processes that this one has started, from whichever thread, and they."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, children.read_text().split()):
-                yield child
-                yield from below(child)
-
-
-#: What stands in the command lines of the processes that are one of a kind.
-SIGNS = {"postgres": POSTGRES, "valkey": "Valkey", "uvicorn": "API"}
-
-
-def role(pid: int) -> str | None:
-    """What a process of the service is; None of one that only stands guard."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-    if "guard.py" in command:
-        return None
-    if "app.parsing.forkserver" in command:
-        return "parser child" if (role(parent) or "").startswith("parser") else "parser fork server"
-    if "multiprocessing" in command or "dramatiq" in command:
-        return "worker" if role(parent) == "Dramatiq's master" else "Dramatiq's master"
-    return next((name for sign, name in SIGNS.items() if sign in command), None)
-
-
 def private_mebibytes(pid: int) -> float:
     """Memory that is this process' share: what it has alone, and its part of what it shares."""
     try:
@@ -104,10 +72,7 @@ class Watch:
     def sample(self) -> None:
         second = time.monotonic() - self.began
         together = 0.0
-        for pid in below(os.getpid()):
-            name = role(pid)
-            if name is None:
-                continue
+        for pid, name in by_role().items():
             mebibytes = private_mebibytes(pid)
             if name == POSTGRES:
                 together += mebibytes

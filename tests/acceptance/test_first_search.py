@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from app.embedded import free_port
+from bench.processes import MEBIBYTE
 from tests.processes import ROOT, eventually
 
 SERVERS = {"DATABASE_URL", "REDIS_URL", "STORAGE_URL", "EMBEDDER", "RETRY_BACKOFF_S", "SWEEP_S"}
@@ -140,9 +142,10 @@ def test_a_file_that_cannot_be_read_fails_with_its_code_and_a_hint(
     assert document["attempt"] == 1
 
 
-def test_a_large_upload_costs_the_api_little_memory() -> None:
+def test_a_large_upload_costs_the_api_little_memory(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, "-m", "bench.upload_memory", "--megabytes", "100"],
+        [sys.executable, "-m", "bench.memory", "refused", "--megabytes", "100", "--json", str(figures)],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -151,5 +154,6 @@ def test_a_large_upload_costs_the_api_little_memory() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    grown = float(done.stdout.rpartition(" MB more")[0].rpartition(", ")[2])
-    assert grown < 50, done.stdout
+    above_idle = json.loads(figures.read_text())["refused"]["above_idle"]
+    assert above_idle["API"] < 50 * MEBIBYTE, done.stdout
+    assert above_idle["worker"] < 50 * MEBIBYTE, done.stdout

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.core.queue import broker
-from bench.upload_memory import peak_bytes, reset_peak
+from bench.processes import peak_bytes, reset_peak
 from tests.processes import APIProcess, api_process, eventually, worker_process
 
 MEBIBYTE = 1024 * 1024

@@ -15,7 +15,7 @@ import pytest
 from app.api.body_limit import LIMIT_BYTES, LINGER_BYTES
 from app.core.config import Settings
 from bench.endless_upload import FORM_HEAD, JSON_HEAD, endless, pour, request_head
-from bench.upload_memory import peak_bytes, reset_peak
+from bench.processes import peak_bytes, reset_peak
 from tests.processes import APIProcess, api_process
 
 MEBIBYTE = 1024 * 1024
