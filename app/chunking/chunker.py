@@ -92,6 +92,7 @@ class _Splitter:
         """In order, each with something new in it."""
         start = done = self._skip_space(0)
         while done < len(self.text):
+            self.tokens.forget(self.tokens.first_after(start) - self.overlap)
             end = self._fitted(start, done, self._end(start, done))
             if end > done:
                 yield self._passage(start, end)
@@ -155,10 +156,9 @@ class _Splitter:
         return done if overlapping is None else min(self._skip_space(overlapping), done)
 
     def _passage(self, start: int, end: int) -> Passage:
-        text = self.text[start:end].rstrip()
-        end = start + len(text)
+        end = start + len(self.text[start:end].rstrip())
         return Passage(
-            text=text,
+            whole=self.text,
             char_start=start,
             char_end=end,
             page=self._page_at(start),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from app.chunking.passage import Passage
 
 
-def gaps_between(passages: Sequence[Passage], text: str) -> list[str]:
+def gaps_between(passages: Iterable[Passage], text: str) -> Iterator[str]:
     """For each passage, the white space between what the ones before it reached and its beginning."""
-    reached = [0, *accumulate((passage.char_end for passage in passages), max)]
-    return [text[end : passage.char_start] for end, passage in zip(reached, passages, strict=False)]
+    reached = 0
+    for passage in passages:
+        yield text[reached : passage.char_start]
+        reached = max(reached, passage.char_end)
 
 
 class Piece(Protocol):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
 import asyncpg
@@ -39,13 +39,21 @@ class NewChunk(NamedTuple):
     gap: str = ""  # White space between the end of all chunks before and this one.
 
 
+class NewChunks(Protocol):
+    """Those of a document, in their order, as often as one goes over them: a list, or made while one does."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[NewChunk]: ...
+
+
 class Stored(NamedTuple):
     """A document's version with all its chunks, whose vectors are of one space."""
 
     document_id: UUID
     version: int
     space_id: int
-    chunks: Sequence[NewChunk]
+    chunks: NewChunks
 
 
 class Chunk(Model):

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from app.errors import ModelChanged
 from app.models.attempt import ended
-from app.models.chunk import Chunk, NewChunk, Stored
+from app.models.chunk import Chunk, NewChunks, Stored
 from app.models.collection import Collection
 from app.models.document_status import COMPLETE, ON_ENTERING, Outcome
 from app.models.sql import fetch, transaction
@@ -36,7 +36,7 @@ class Ingested:
     media_type: str
     title: str | None
     warnings: Sequence[str]
-    chunks: Sequence[NewChunk]
+    chunks: NewChunks
     space_id: int  # Of the vectors.
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import structlog
@@ -79,7 +79,7 @@ class IngestionService:
             media_type=parsed.media_type,
             title=parsed.title,
             warnings=parsed.warnings,
-            chunks=chunks_of(passages, vectors, parsed.text),
+            chunks=ChunksOf(passages, vectors, parsed.text),
             space_id=model.space_id,
         )
 
@@ -145,20 +145,32 @@ class IngestionService:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)
 
 
-def chunks_of(
-    passages: Sequence[Passage], vectors: Sequence[NDArray[np.float16]], text: str
-) -> list[NewChunk]:
-    """Passages of `text` and their vectors, as they are stored."""
-    return [
-        NewChunk(
-            text=passage.text,
-            char_start=passage.char_start,
-            char_end=passage.char_end,
-            page=passage.page,
-            headings=passage.headings,
-            token_count=passage.token_count,
-            embedding=vector,
-            gap=gap,
-        )
-        for passage, vector, gap in zip(passages, vectors, gaps_between(passages, text), strict=True)
-    ]
+class ChunksOf:
+    """Passages of `text` and their vectors, as they are stored; each is made when its turn comes.
+
+    All at once would be a second copy of the text, for as long as storing takes.
+    """
+
+    def __init__(
+        self, passages: Sequence[Passage], vectors: Sequence[NDArray[np.float16]], text: str
+    ) -> None:
+        self._passages = passages
+        self._vectors = vectors
+        self._text = text
+
+    def __len__(self) -> int:
+        return len(self._passages)
+
+    def __iter__(self) -> Iterator[NewChunk]:
+        gaps = gaps_between(self._passages, self._text)
+        for passage, vector, gap in zip(self._passages, self._vectors, gaps, strict=True):
+            yield NewChunk(
+                text=passage.text,
+                char_start=passage.char_start,
+                char_end=passage.char_end,
+                page=passage.page,
+                headings=passage.headings,
+                token_count=passage.token_count,
+                embedding=vector,
+                gap=gap,
+            )

@@ -10,7 +10,7 @@ from app.chunking.chunker import Chunker
 from app.embedding.hash import HashEmbedder
 from app.models.document import Document, Ingested, NewDocument
 from app.parsing.parsed_document import Heading, ParsedDocument
-from app.services.ingestion_service import chunks_of
+from app.services.ingestion_service import ChunksOf
 
 EMBEDDER = HashEmbedder()
 
@@ -60,6 +60,6 @@ async def complete(
     )
     passages = chunker.split(ParsedDocument(media_type="text/plain", text=text, headings=headings))
     vectors = await EMBEDDER.embed([passage.text for passage in passages])
-    chunks = chunks_of(passages, vectors, text)
+    chunks = ChunksOf(passages, vectors, text)
     ingested = Ingested(space_id=1, media_type=document.media_type, title=None, warnings=[], chunks=chunks)
     assert await document.complete(ingested)

@@ -6,6 +6,7 @@ import importlib.util
 import random
 import re
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
@@ -318,6 +319,19 @@ def test_a_text_of_many_slices_is_tokenised_like_a_short_one() -> None:
     check(text, passages, minilm(), 100)
     assert min(passage.token_count for passage in passages[:-1]) > 70
     assert all(passage.token_count == len(minilm()(passage.text)) for passage in passages)
+
+
+def test_a_long_text_takes_little_memory_beside_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "SLICE_CHARS", 4096)
+    monkeypatch.setattr(tokens, "FORGOTTEN_AT_ONCE", 1024)
+    text = "The upper gate opens at six in the morning. " * 10_000
+    tracemalloc.start()
+    passages = split(text, limit=250, overlap=10)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    check(text, passages, words, 250)
+    assert peak_bytes < len(text) / 2  # All tokens would be twice its size, and all passages as large as it.
 
 
 def test_a_document_of_too_many_chunks_is_given_up_at_the_first_one_too_many() -> None:
