@@ -1,0 +1,176 @@
+"""Documents a second of one and of two worker processes, with MiniLM on one thread each.
+
+PostgreSQL, the API and the client share the cores with them: the processor time of each says what the ratio
+could be at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import httpx
+
+from bench.cranfield import cranfield
+from bench.processes import API, MASTER, WORKER, api_pid, by_role
+from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bars
+from bench.support import Servers, conditions, cpu_seconds, servers, service
+
+PROCESSES = (1, 2)
+SHORT, FULL = 400, 1300
+#: So that each worker has its model and parsers up and its statements prepared.
+WARM_UP = 40
+ROUNDS = 3
+POLL_S = 0.1
+SETTINGS = {"EMBEDDER": "minilm", "EMBEDDER_THREADS": "1", "LOG_LEVEL": "WARNING"}
+POSTGRES, CLIENT = "PostgreSQL", "client"
+TOLD = (WORKER, POSTGRES, API, CLIENT)
+
+
+class Run(NamedTuple):
+    """One import by so many worker processes."""
+
+    per_s: float
+    cpu_ms: Mapping[str, float]  # For each document, by who took it; parsers are the workers'.
+
+    @property
+    def total_ms(self) -> float:
+        return sum(self.cpu_ms.values())
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("--documents", type=int, help=f"{SHORT}, with --full {FULL:,}")
+    arguments.add_argument("--rounds", type=int, default=ROUNDS)
+    asked = arguments.parse_args()
+    count = asked.documents or (FULL if asked.full else SHORT)
+    texts = list(dict.fromkeys(cranfield().texts.values()))[: WARM_UP + count]
+    setting = (
+        f"{count:,} Cranfield abstracts in one batch, `minilm` on one thread a process, {asked.rounds}"
+        f" alternating rounds; {conditions()}"
+    )
+    with servers() as on:
+        runs = measured(on, texts, rounds=asked.rounds)
+    publish(
+        asked,
+        "bench.workers",
+        text="\n".join([setting, text_bars(TITLE, bars(runs)), summary(runs), compared(runs)]),
+        markdown="\n\n".join(
+            [f"{setting}.", f"![{TITLE}](images/workers.svg)", summary(runs), compared(runs)]
+        ),
+        figures={processes: [run._asdict() for run in each] for processes, each in runs.items()},
+        pictures={"workers.svg": svg_bars(TITLE, bars(runs))},
+    )
+
+
+def measured(on: Servers, texts: Sequence[str], *, rounds: int) -> dict[int, list[Run]]:
+    """All runs of each; they begin in turn."""
+    runs: dict[int, list[Run]] = {processes: [] for processes in PROCESSES}
+    for number in range(rounds):
+        for processes in PROCESSES[:: 1 if number % 2 == 0 else -1]:
+            run = imported(on, texts, processes=processes)
+            runs[processes].append(run)
+            print(
+                f"round {number + 1}, {processes}: {run.per_s:.1f}/s, {run.total_ms:.1f} ms", file=sys.stderr
+            )
+    return runs
+
+
+def imported(on: Servers, texts: Sequence[str], *, processes: int) -> Run:
+    """The texts into a database of their own."""
+    database_url = on.new_database_url()
+    urls = {"DATABASE_URL": database_url, "REDIS_URL": on.emptied_redis_url()}
+    try:
+        with service(workers=processes, settings=SETTINGS | urls) as stack:
+            url = stack.options.url
+            asyncio.run(ingest(url, texts[:WARM_UP], in_all=WARM_UP))
+            before = cpu_by_role(on, url)
+            seconds = asyncio.run(ingest(url, texts[WARM_UP:], in_all=len(texts)))
+            after = cpu_by_role(on, url)
+    finally:
+        on.drop(database_url)
+    count = len(texts) - WARM_UP
+    return Run(count / seconds, {name: 1000 * (after[name] - before[name]) / count for name in TOLD})
+
+
+async def ingest(url: str, texts: Sequence[str], *, in_all: int) -> float:
+    """Seconds from the POST until so many documents are COMPLETED.
+
+    Raises:
+        SystemExit: One of them is FAILED.
+    """
+    body = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+    async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+        begun = time.perf_counter()
+        headers = {"content-type": "application/x-ndjson"}
+        (await client.post("/ingest/batch", content=body, headers=headers)).raise_for_status()
+        documents: dict[str, int] = {}
+        while documents.get("COMPLETED", 0) < in_all:
+            await asyncio.sleep(POLL_S)
+            documents = (await client.get("/stats")).json()["documents"]
+            if documents.get("FAILED"):
+                sys.exit(f"{documents['FAILED']} of the documents are FAILED")
+        return time.perf_counter() - begun
+
+
+def cpu_by_role(on: Servers, url: str) -> dict[str, float]:
+    """Seconds that each has used so far."""
+    (master,) = (pid for pid, role in by_role().items() if role == MASTER)
+    times = os.times()
+    return {
+        WORKER: cpu_seconds(master),
+        POSTGRES: on.cpu_seconds(),
+        API: cpu_seconds(api_pid(url)),
+        CLIENT: times.user + times.system,
+    }
+
+
+# --- Telling ------------------------------------------------------------------------------------------------
+
+TITLE = "Documents a second by worker processes"
+
+
+def bars(runs: Mapping[int, Sequence[Run]]) -> list[Bar]:
+    return [Bar(named(processes), [run.per_s for run in each], True) for processes, each in runs.items()]
+
+
+def named(processes: int) -> str:
+    return "1 process" if processes == 1 else f"{processes} processes"
+
+
+def summary(runs: Mapping[int, Sequence[Run]]) -> str:
+    """Medians over the rounds, in Markdown."""
+    head = ["", "documents/s (spread)", *(f"{name}, CPU ms a document" for name in TOLD)]
+    rows = [
+        [
+            bar.label,
+            f"{figure(bar.median)} ({bar.spread})",
+            *(figure(statistics.median(run.cpu_ms[name] for run in each)) for name in TOLD),
+        ]
+        for bar, each in zip(bars(runs), runs.values(), strict=True)
+    ]
+    return table(head, rows)
+
+
+def compared(runs: Mapping[int, Sequence[Run]]) -> str:
+    """The ratio round by round, and what it could be if no core ever stood still."""
+    one, two = (runs[processes] for processes in PROCESSES)
+    ratio = statistics.median(more.per_s / less.per_s for less, more in zip(one, two, strict=True))
+    cores = os.cpu_count() or 1
+    total_ms = statistics.median(run.total_ms for run in two)
+    at_most = cores * 1000 / total_ms / statistics.median(run.per_s for run in one)
+    return (
+        f"Round by round, two processes are {ratio:.2f} times as fast as one. PostgreSQL, the API and the"
+        f" client share the {cores} cores with them: all together take {total_ms:.1f} ms of a core a"
+        f" document, so that the ratio could be {at_most:.2f} at most."
+    )
+
+
+if __name__ == "__main__":
+    main()
