@@ -206,10 +206,10 @@ def finished(url: str, place: str) -> dict[str, Any]:
 @contextmanager
 def watched() -> Iterator[dict[str, int]]:
     """Bytes by role, right once the block is left: the peak of its largest process, above what that held."""
-    idle = {}
-    for pid in by_role():
+    roles = told_roles()
+    for pid in roles:
         reset_peak(pid)
-        idle[pid] = peak_bytes(pid)
+    idle = {pid: peak_bytes(pid) for pid in roles}
     peaks: dict[tuple[str, int], int] = defaultdict(int)
     above_idle: dict[str, int] = {}
     done = threading.Event()
@@ -220,10 +220,10 @@ def watched() -> Iterator[dict[str, int]]:
     finally:
         done.set()
         looking.join()
-    least = min(held for pid, held in idle.items() if (PARSER, pid) in peaks)
     for (role, pid), peak in peaks.items():
-        # A child that came later began as the others were.
-        above_idle[role] = max(above_idle.get(role, 0), peak - idle.get(pid, least))
+        # A parser child that came later began as the others were.
+        held = idle[pid] if pid in idle else min(idle[other] for other in idle if roles[other] == role)
+        above_idle[role] = max(above_idle.get(role, 0), peak - held)
 
 
 def look_until(done: threading.Event, peaks: dict[tuple[str, int], int]) -> None:
@@ -231,9 +231,14 @@ def look_until(done: threading.Event, peaks: dict[tuple[str, int], int]) -> None
     is_last = False
     while not is_last:
         is_last = done.wait(LOOK_EVERY_S)
-        for pid, role in by_role().items():
+        for pid, role in told_roles().items():
             with suppress(OSError, StopIteration):  # It has ended meanwhile.
                 peaks[role, pid] = max(peaks[role, pid], peak_bytes(pid))
+
+
+def told_roles() -> dict[int, str]:
+    """What is ours of the service; not its servers, whose processes share most of their memory."""
+    return {pid: role for pid, role in by_role().items() if role in TOLD}
 
 
 # --- Telling ------------------------------------------------------------------------------------------------
