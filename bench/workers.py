@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -38,6 +39,7 @@ class Run(NamedTuple):
 
     per_s: float
     cpu_ms: Mapping[str, float]  # For each document, by who took it; parsers are the workers'.
+    others: float  # Cores that programs beside this bench had meanwhile: with them, the rate says little.
 
     @property
     def total_ms(self) -> float:
@@ -76,9 +78,8 @@ def measured(on: Servers, texts: Sequence[str], *, rounds: int) -> dict[int, lis
         for processes in PROCESSES[:: 1 if number % 2 == 0 else -1]:
             run = imported(on, texts, processes=processes)
             runs[processes].append(run)
-            print(
-                f"round {number + 1}, {processes}: {run.per_s:.1f}/s, {run.total_ms:.1f} ms", file=sys.stderr
-            )
+            told = f"{run.per_s:.1f}/s, {run.total_ms:.1f} ms of CPU each, others {run.others:.2f} cores"
+            print(f"round {number + 1}, {processes}: {told}", file=sys.stderr)
     return runs
 
 
@@ -90,13 +91,14 @@ def imported(on: Servers, texts: Sequence[str], *, processes: int) -> Run:
         with service(workers=processes, settings=SETTINGS | urls) as stack:
             url = stack.options.url
             asyncio.run(ingest(url, texts[:WARM_UP], in_all=WARM_UP))
-            before = cpu_by_role(on, url)
+            before, others_before = cpu_by_role(on, url), others_seconds()
             seconds = asyncio.run(ingest(url, texts[WARM_UP:], in_all=len(texts)))
-            after = cpu_by_role(on, url)
+            after, others_after = cpu_by_role(on, url), others_seconds()
     finally:
         on.drop(database_url)
     count = len(texts) - WARM_UP
-    return Run(count / seconds, {name: 1000 * (after[name] - before[name]) / count for name in TOLD})
+    cpu_ms = {name: 1000 * (after[name] - before[name]) / count for name in TOLD}
+    return Run(count / seconds, cpu_ms, (others_after - others_before) / seconds)
 
 
 async def ingest(url: str, texts: Sequence[str], *, in_all: int) -> float:
@@ -131,6 +133,14 @@ def cpu_by_role(on: Servers, url: str) -> dict[str, float]:
     }
 
 
+def others_seconds() -> float:
+    """Processor time of all that is not below this process, and what a hypervisor gave to other machines."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
+    all_s = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return all_s - cpu_seconds(os.getpid())
+
+
 # --- Telling ------------------------------------------------------------------------------------------------
 
 TITLE = "Documents a second by worker processes"
@@ -146,16 +156,22 @@ def named(processes: int) -> str:
 
 def summary(runs: Mapping[int, Sequence[Run]]) -> str:
     """Medians over the rounds, in Markdown."""
-    head = ["", "documents/s (spread)", *(f"{name}, CPU ms a document" for name in TOLD)]
+    head = ["", "documents/s (spread)", *(f"{name}, CPU ms a document" for name in TOLD), "cores of others"]
     rows = [
         [
             bar.label,
             f"{figure(bar.median)} ({bar.spread})",
             *(figure(statistics.median(run.cpu_ms[name] for run in each)) for name in TOLD),
+            disturbed(each),
         ]
         for bar, each in zip(bars(runs), runs.values(), strict=True)
     ]
     return table(head, rows)
+
+
+def disturbed(runs: Sequence[Run]) -> str:
+    others = [run.others for run in runs]
+    return f"{statistics.median(others):.2f} (up to {max(others):.2f})"
 
 
 def compared(runs: Mapping[int, Sequence[Run]]) -> str:
