@@ -267,7 +267,7 @@ def summary(known: Mapping[str, Case], found: Mapping[str, Measured]) -> str:
     ]
     aims = " and ".join(f"{role} {aim} MB" for role, aim in AIMS_MB.items())
     return table(["", "ends", "seconds", *(f"{role}, MB" for role in TOLD)], rows) + (
-        f"\n\nAims: {aims}. {missed(found) or 'All are met.'}"
+        f"\n\nAims: {aims}. {missed(found) or 'All of these meet them.'}"
     )
 
 
