@@ -74,12 +74,13 @@ def writer_name(owner: str) -> str:
 async def _introduce(document: Document, db: Any) -> None:
     """Until the commit, the connection says whose it is: backlog.end_silent_writers looks for that.
 
-    And its plans are made for the rows as they are: those of a time when the tables were empty read all of
-    them.
+    And its plans are made once, to look each row up in an index. Left alone, one made when the tables were
+    empty would read all of them, and making one each time takes longer than storing a small document.
     """
     await fetch(
         "SELECT set_config('application_name', $1, TRUE), set_config('enable_seqscan', 'off', TRUE),"
-        " set_config('plan_cache_mode', 'force_custom_plan', TRUE)",
+        " set_config('enable_hashjoin', 'off', TRUE), set_config('enable_mergejoin', 'off', TRUE),"
+        " set_config('plan_cache_mode', 'force_generic_plan', TRUE)",
         writer_name(document.lease_owner or ""),
         db=db,
     )
