@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import dramatiq
-import redis
 import structlog
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
-from dramatiq.errors import ConnectionClosed, DecodeError, Retry
+from dramatiq.errors import DecodeError, Retry
 from dramatiq.middleware import Retries
 
+from app.core.consumer import DoorbellConsumer
+
 log = structlog.get_logger(__name__)
-
-#: How Dramatiq ends the names of the queues that delayed messages are in.
-DELAYED = ".DQ"
-
-#: How long an idle consumer waits in Redis for a message. Redis' client has to be more patient than this, and
-#: a process that is told to stop is held up by it.
-IDLE_WAIT_S = 1.5
-
-#: How long it waits where nothing in Redis would wake it.
-POLL_S = 0.05
-
 
 #: Drops ids at the head of a queue that have nothing behind them, up to a number of them.
 DROP_FORGOTTEN = """
@@ -75,7 +64,7 @@ class DoorbellBroker(RedisBroker):
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
-        return _DoorbellConsumer
+        return DoorbellConsumer
 
     @contextmanager
     def held(self, *, message_id: str | None = None) -> Iterator[list[HeldMessage]]:
@@ -161,6 +150,17 @@ class DoorbellBroker(RedisBroker):
             if readable or not fetched:
                 return readable
 
+    def ack_all(self, queue_name: str, message_ids: Sequence[str]) -> None:
+        """Acknowledge messages in one round trip.
+
+        Raises:
+            redis.RedisError: It did not answer. What it has not taken comes again when this process is gone.
+        """
+        with self.client.pipeline(transaction=True) as pipeline:
+            pipeline.srem(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}", *message_ids)
+            pipeline.hdel(f"{self.namespace}:{queue_name}.msgs", *message_ids)
+            pipeline.execute()
+
     def look(self, queue_name: str) -> QueueState:
         """How the queue is.
 
@@ -231,73 +231,6 @@ def _moment(mark: Any) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
-
-
-class _DoorbellConsumer(_RedisConsumer):
-    """Waits where it is woken, and lets an acknowledgement go that Redis does not take.
-
-    Dramatiq would sleep between its looks at the queue: on average half a second on an idle system. And it
-    would try an acknowledgement again until Redis is back, with a worker's thread. The message comes once
-    more when this process is gone, and finds that there is nothing to do.
-    """
-
-    def __init__(self, broker: DoorbellBroker, queue_name: str, prefetch: int, _: int) -> None:
-        super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
-        self._has_room = threading.Event()
-
-    def __next__(self) -> dramatiq.MessageProxy | None:
-        self._has_room.clear()
-        message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
-        if message is None:
-            self._wait()
-        return message
-
-    def _wait(self) -> None:
-        """Until it is worth looking again, or for a moment."""
-        held = self.outstanding_message_count
-        if held >= self.prefetch:
-            self._has_room.wait(POLL_S)
-        elif held and self.queue_name.endswith(DELAYED):
-            time.sleep(POLL_S)  # One of those may be due any time, and this thread sends it.
-        else:
-            self._wait_for_message()
-
-    def _wait_for_message(self) -> None:
-        try:
-            self.broker.await_message(self.queue_name, IDLE_WAIT_S)
-        except redis.RedisError as error:
-            # If it is away, the next fetch says so to Dramatiq, who knows what to do.
-            log.debug("queue_not_awaited", error=str(error))
-            time.sleep(POLL_S)
-
-    def ack(self, message: dramatiq.MessageProxy) -> None:
-        try:
-            super().ack(message)  # type: ignore[no-untyped-call]
-        except (ConnectionClosed, redis.RedisError) as error:
-            log.warning("message_not_acknowledged", error=str(error))
-        self._note_room()
-
-    def nack(self, message: dramatiq.MessageProxy) -> None:
-        try:
-            super().nack(message)  # type: ignore[no-untyped-call]
-        except (ConnectionClosed, redis.RedisError) as error:
-            log.warning("message_not_acknowledged", error=str(error))
-        self._note_room()
-
-    def _note_room(self) -> None:
-        # One fetch for half of what it may hold, instead of one for each message that is done.
-        if self.outstanding_message_count <= self.prefetch // 2:
-            self._has_room.set()
-
-    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
-        """Give back what this process has not begun; else it comes back when the process is gone.
-
-        Dramatiq calls this when a fetch has failed, and an error here would end its thread for good.
-        """
-        try:
-            super().requeue(messages)  # type: ignore[no-untyped-call]
-        except (ConnectionClosed, redis.RedisError) as error:
-            log.warning("messages_not_requeued", error=str(error))
 
 
 class RowRetries(Retries):

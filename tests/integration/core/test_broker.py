@@ -16,7 +16,7 @@ from dramatiq.middleware import AsyncIO
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.core import broker as broker_module
+from app.core import consumer as consumer_module
 from app.core.broker import DoorbellBroker, RowRetries
 from app.embedded import EmbeddedValkey
 from tests.running import wait_until
@@ -186,7 +186,7 @@ def test_a_worker_does_not_wait_for_an_acknowledgement_that_nobody_takes(broker:
 def test_one_message_wakes_all_who_wait_and_is_still_there(
     client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "IDLE_WAIT_S", 20)
+    monkeypatch.setattr(consumer_module, "IDLE_WAIT_S", 20)
     client.connection_pool.connection_kwargs["socket_timeout"] = 30
     consumers = [Broker(client).consume("default", prefetch=2) for _ in range(3)]
 
@@ -203,7 +203,7 @@ def test_one_message_wakes_all_who_wait_and_is_still_there(
 def test_a_worker_that_holds_all_it_may_is_woken_when_it_has_done_half(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "POLL_S", 20)
+    monkeypatch.setattr(consumer_module, "POLL_S", 20)
     for word in "abcd":
         broker.ring.send(word)
     consumer = broker.consume("default", prefetch=4)
@@ -211,10 +211,35 @@ def test_a_worker_that_holds_all_it_may_is_woken_when_it_has_done_half(
 
     with ThreadPoolExecutor(1) as threads:
         look = threads.submit(next, consumer)
+        wait_until(lambda: consumer._is_full)
         consumer.ack(held[0])
         assert not look.done()
-        consumer.nack(held[1])
+        consumer.ack(held[1])
         assert look.result(timeout=10) is None
+
+
+def test_what_is_done_while_a_worker_is_full_is_acknowledged_together(
+    client: redis.Redis, broker: Broker
+) -> None:
+    for word in "abcdef":
+        broker.ring.send(word)
+    consumer = broker.consume("default", prefetch=4)
+    held = [next(consumer) for _ in range(4)]
+    with ThreadPoolExecutor(1) as threads:
+        look = threads.submit(next, consumer)
+        wait_until(lambda: consumer._is_full)
+        client.config_resetstat()
+        consumer.ack(held[0])
+        consumer.ack(held[1])
+        look.result(timeout=10)
+
+    assert next(consumer).args == ("e",)
+    assert client.info("commandstats")["cmdstat_exec"]["calls"] == 1
+    assert client.hlen("t:default.msgs") == 4
+    for message in held[2:]:
+        consumer.ack(message)
+    consumer.close()
+    assert client.hlen("t:default.msgs") == 2
 
 
 def test_a_worker_looks_at_its_delayed_messages_instead_of_waiting_for_others(

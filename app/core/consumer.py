@@ -1,0 +1,120 @@
+"""How a worker takes messages from the doorbell's queue, and lets them go again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.brokers.redis import _RedisConsumer
+from dramatiq.errors import ConnectionClosed
+
+if TYPE_CHECKING:
+    from app.core.broker import DoorbellBroker
+
+log = structlog.get_logger(__name__)
+
+#: How Dramatiq ends the names of the queues that delayed messages are in.
+DELAYED = ".DQ"
+
+#: How long an idle consumer waits in Redis for a message. Redis' client has to be more patient than this, and
+#: a process that is told to stop is held up by it.
+IDLE_WAIT_S = 1.5
+
+#: How long it waits where nothing in Redis would wake it.
+POLL_S = 0.05
+
+
+class DoorbellConsumer(_RedisConsumer):
+    """Waits where it is woken, and lets an acknowledgement go that Redis does not take.
+
+    Dramatiq would sleep between its looks at the queue: on average half a second on an idle system. And it
+    would try an acknowledgement again until Redis is back, with a worker's thread. The message comes once
+    more when this process is gone, and finds that there is nothing to do.
+    """
+
+    def __init__(self, broker: DoorbellBroker, queue_name: str, prefetch: int, _: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
+        self._has_room = threading.Event()
+        self._is_full = False
+        self._done: deque[str] = deque()  # Redis' ids of what is to be acknowledged before the next fetch.
+
+    def __next__(self) -> dramatiq.MessageProxy | None:
+        self._acknowledge_done()
+        self._has_room.clear()
+        message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
+        if message is None:
+            self._wait()
+        return message
+
+    def _wait(self) -> None:
+        """Until it is worth looking again, or for a moment."""
+        held = self.outstanding_message_count
+        if held >= self.prefetch:
+            self._is_full = True
+            self._has_room.wait(POLL_S)
+            self._is_full = False
+        elif held and self.queue_name.endswith(DELAYED):
+            time.sleep(POLL_S)  # One of those may be due any time, and this thread sends it.
+        else:
+            self._wait_for_message()
+
+    def _wait_for_message(self) -> None:
+        try:
+            self.broker.await_message(self.queue_name, IDLE_WAIT_S)
+        except redis.RedisError as error:
+            # If it is away, the next fetch says so to Dramatiq, who knows what to do.
+            log.debug("queue_not_awaited", error=str(error))
+            time.sleep(POLL_S)
+
+    def ack(self, message: dramatiq.MessageProxy) -> None:
+        if self._is_full:  # There are many: this thread has better to do than to wait for Redis each time.
+            self._done.append(message.options["redis_message_id"])
+            self.queued_message_ids.discard(message.message_id)
+            self._note_room()
+            return
+        try:
+            super().ack(message)  # type: ignore[no-untyped-call]
+        except (ConnectionClosed, redis.RedisError) as error:
+            log.warning("message_not_acknowledged", error=str(error))
+        self._note_room()
+
+    def nack(self, message: dramatiq.MessageProxy) -> None:
+        try:
+            super().nack(message)  # type: ignore[no-untyped-call]
+        except (ConnectionClosed, redis.RedisError) as error:
+            log.warning("message_not_acknowledged", error=str(error))
+        self._note_room()
+
+    def close(self) -> None:
+        self._acknowledge_done()
+        super().close()
+
+    def _acknowledge_done(self) -> None:
+        if not self._done:
+            return
+        message_ids = [self._done.popleft() for _ in range(len(self._done))]
+        try:
+            self.broker.ack_all(self.queue_name, message_ids)
+        except redis.RedisError as error:
+            log.warning("messages_not_acknowledged", messages=len(message_ids), error=str(error))
+
+    def _note_room(self) -> None:
+        # One fetch for half of what it may hold, instead of one for each message that is done.
+        if self.outstanding_message_count <= self.prefetch // 2:
+            self._has_room.set()
+
+    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
+        """Give back what this process has not begun; else it comes back when the process is gone.
+
+        Dramatiq calls this when a fetch has failed, and an error here would end its thread for good.
+        """
+        try:
+            super().requeue(messages)  # type: ignore[no-untyped-call]
+        except (ConnectionClosed, redis.RedisError) as error:
+            log.warning("messages_not_requeued", error=str(error))
