@@ -17,7 +17,7 @@ from app.models.attempt import BEGUN, ended
 from app.models.completion import WRITER
 from app.models.document import LEASED, MAX_FAILURES, UNSENT, Document
 from app.models.document_status import CLAIM, NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
-from app.models.sql import fetch, transaction
+from app.models.sql import fetch
 from app.models.told_error import told
 from app.models.turns import QUEUED, next_turn
 
@@ -168,20 +168,23 @@ async def claim_due(*, owner: str, lease_s: float) -> Document | None:
 
     One that waited for its next attempt had its turn before.
     """
-    async with transaction():
-        rows = await fetch(
-            """
+    claimed = await _claim(
+        f"""
+        waiting AS (
             SELECT id FROM documents
             WHERE status = 'PENDING' AND stage = 'retry_wait' AND next_attempt_at <= now()
-            ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
-            """
-        ) or await fetch(
-            f"""
-            SELECT id FROM documents AS q WHERE {QUEUED} AND next_attempt_at <= now()
-            ORDER BY turn, id LIMIT 1 FOR UPDATE SKIP LOCKED
-            """
-        )
-        return await Document.claim(rows[0]["id"], owner=owner, lease_s=lease_s) if rows else None
+            ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED
+        ), queued AS (
+            SELECT id FROM documents AS q
+            WHERE NOT EXISTS (SELECT FROM waiting) AND {QUEUED} AND next_attempt_at <= now()
+            ORDER BY turn, id LIMIT $3 FOR UPDATE SKIP LOCKED
+        ), next AS (SELECT id FROM waiting UNION ALL SELECT id FROM queued)
+        """,
+        limit=1,
+        owner=owner,
+        lease_s=lease_s,
+    )
+    return claimed[0] if claimed else None
 
 
 async def claim_company(*, limit: int, owner: str, lease_s: float) -> list[Document]:
@@ -189,15 +192,31 @@ async def claim_company(*, limit: int, owner: str, lease_s: float) -> list[Docum
 
     What has killed a worker, or may have, is not to be in hand beside others more often than it must.
     """
-    rows = await fetch(
+    return await _claim(
         f"""
-        WITH next AS (
+        following AS (
             SELECT id, content_key, failures FROM documents AS q WHERE {QUEUED} AND next_attempt_at <= now()
             ORDER BY turn, id LIMIT $3 FOR UPDATE SKIP LOCKED
-        ), moved AS (
+        ), next AS (SELECT id FROM following WHERE content_key IS NULL AND failures = 0)
+        """,
+        limit=limit,
+        owner=owner,
+        lease_s=lease_s,
+    )
+
+
+async def _claim(next_ones: str, *, limit: int, owner: str, lease_s: float) -> list[Document]:
+    """Take documents in hand that nobody else can have meanwhile.
+
+    Args:
+        next_ones: Parts of a WITH, up to `next`: the ids, of rows that it has locked. $3 is the limit.
+    """
+    rows = await fetch(
+        f"""
+        WITH {next_ones}, moved AS (
             UPDATE documents SET status = '{CLAIM.target}', updated_at = now(), {ON_ENTERING[CLAIM.target]},
                 {LEASED}
-            FROM next WHERE documents.id = next.id AND next.content_key IS NULL AND next.failures = 0
+            FROM next WHERE documents.id = next.id
             RETURNING documents.*
         ), noted AS ({BEGUN})
         SELECT * FROM moved
