@@ -36,10 +36,8 @@ T = TypeVar("T")
 INSIST_S = 15
 INSIST_EVERY_S = 0.5
 
-#: A document that has waited so long was in a long queue;
+#: A document that has waited so long was in a long queue.
 LONG_QUEUE = timedelta(seconds=0.1)
-#: then so many small ones are taken in hand with it, at the most.
-COMPANY = 31
 
 
 @dramatiq.actor(max_retries=MAX_FAILURES - 1, throws=PermanentError)
@@ -96,31 +94,36 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
     """
     has_waited = document.updated_at - document.sent_at > LONG_QUEUE  # Of which the claim was the end.
     is_small = document.content_key is None and not document.failures
-    if not is_small or not has_waited or resources.companies.locked():
+    others = await _claim_company(resources) if is_small and has_waited else ()
+    if not others:
         await _ingest(document, resources)
         return
-    async with resources.companies:
-        company = asyncio.create_task(_ingest_company(resources))
+    with resources.company.at_work(1 + len(others)):
+        company = asyncio.create_task(_ingest_others(others, resources))
         try:
             await _ingest(document, resources)
         finally:
             await company
 
 
-async def _ingest_company(resources: WorkerResources) -> None:
-    """Never fails: the document whose company it is has to go on, whatever becomes of the others."""
+async def _claim_company(resources: WorkerResources) -> Sequence[Document]:
+    lease_s = resources.settings.LEASE_S
+    with resources.company.room() as room:
+        try:
+            if room:
+                return await backlog.claim_company(limit=room, owner=worker_name(), lease_s=lease_s)
+        except Exception as error:  # They have messages of their own.
+            log.warning("company_not_claimed", error=str(error) or type(error).__name__)
+    return ()
+
+
+async def _ingest_others(others: Sequence[Document], resources: WorkerResources) -> None:
+    """Never fails: the document whose company they are has to go on, whatever becomes of them."""
 
     async def ingest(other: Document) -> None:
         with _let_go(other):
             await _ingest(other, resources)
 
-    try:
-        others = await backlog.claim_company(
-            limit=COMPANY, owner=worker_name(), lease_s=resources.settings.LEASE_S
-        )
-    except Exception as error:  # They have messages of their own.
-        log.warning("company_not_claimed", error=str(error) or type(error).__name__)
-        return
     await asyncio.gather(_forget_messages(others), *map(ingest, others))
 
 
@@ -128,8 +131,7 @@ async def _forget_messages(documents: Sequence[Document]) -> None:
     """They would find their documents claimed: each a round trip to Redis, and one to the database."""
     message_ids = [document.message_id for document in documents]
     try:
-        if message_ids:
-            await asyncio.to_thread(broker.forget, process_ingestion.queue_name, message_ids)
+        await asyncio.to_thread(broker.forget, process_ingestion.queue_name, message_ids)
     except redis.RedisError as error:
         log.debug("messages_not_forgotten", error=str(error))
 

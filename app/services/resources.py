@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from app.embedding.protocol import Embedder
 from app.parsing.sandbox import ParserPool
 from app.search.reranker import Reranker
 from app.services.batch_service import BatchService
+from app.services.company import Company
 from app.services.content_service import ContentService
 from app.services.embedders import Embedders, opened
 from app.services.event_hub import EventHub
@@ -33,9 +33,6 @@ from app.storage.content_store import ContentStore
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
 #: again, before such requests have all connections of the process, and nobody else gets one.
 API_LOCK_TIMEOUT_S = 5
-
-#: So many of a process' threads may have a company in hand; the others take what is large or urgent.
-COMPANIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class WorkerResources:
     embedders: Embedders
     leases: Leases
     together: Together
-    companies: asyncio.Semaphore  # Held for as long as small documents are ingested in company.
+    company: Company
     progress: ProgressTeller
     webhooks: WebhookService
 
@@ -134,7 +131,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             embedders=embedders,
             leases=leases,
             together=Together(),
-            companies=asyncio.Semaphore(COMPANIES),
+            company=Company(lambda: len(leases.documents())),
             progress=ProgressTeller(channel, leases),
             webhooks=webhooks,
         )
