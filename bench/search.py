@@ -14,7 +14,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,13 @@ async def ingesting(client: httpx.AsyncClient, texts: list[str]) -> AsyncIterato
 
 
 async def measure(
-    stack: Any, chunks: int, queries: list[str], texts: list[str], vectors: NDArray[np.float32]
+    stack: Any,
+    chunks: int,
+    queries: list[str],
+    texts: list[str],
+    vectors: NDArray[np.float32],
+    *,
+    only: Sequence[str],
 ) -> None:
     took = await fill(stack.settings.DATABASE_URL, texts, vectors, chunks)
     print("filled: " + ", ".join(f"{name} {chunks / seconds:,.0f}/s" for name, seconds in took.items()))
@@ -225,7 +231,8 @@ async def measure(
         await counted(stack.settings.DATABASE_URL)
         await ask_all(client, queries[:20], {"mode": "hybrid"}, 1)  # Everything is in memory after these.
         print("| | p50 / p95 ms, 1 client | 8 clients | recall@10 | hits |\n|---|---|---|---|---|")
-        for name, how in CASES.items():
+        for name in only:
+            how = CASES[name]
             found, alone = await ask_all(client, queries, how, 1)
             _, together = await ask_all(client, queries, how, 8)
             exact, _ = await ask_all(client, queries, {**how, "exact": True}, 2)
@@ -253,6 +260,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--chunks", type=int, nargs="+", default=[100_000])
     arguments.add_argument("--queries", type=int, default=200)
+    arguments.add_argument("--only", nargs="+", metavar="CASE", choices=CASES, default=list(CASES))
     asked = arguments.parse_args()
     data = cranfield()
     texts = list(data.texts.values())
@@ -262,7 +270,8 @@ def main() -> None:
             sys.exit("--chunks counts in 5,000s")
         print(f"\n{chunks:,} chunks, {asked.queries} queries, minilm int8; {conditions()}", flush=True)
         with service(workers=2) as stack:
-            asyncio.run(measure(stack, chunks, list(data.queries.values())[: asked.queries], texts, vectors))
+            some = list(data.queries.values())[: asked.queries]
+            asyncio.run(measure(stack, chunks, some, texts, vectors, only=asked.only))
 
 
 if __name__ == "__main__":

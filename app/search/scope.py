@@ -52,21 +52,21 @@ class Scope:
         parts = [own] if self.condition is None else [own, self.condition]
         return Scope(collections, All(parts), None)
 
-    async def is_small(self, limit: int) -> bool:
-        """Whether it has at most `limit` chunks."""
+    async def is_small(self, *, chunks: int, documents: int) -> bool:
+        """Whether it has at most so many chunks; where they have to be counted, of so many documents."""
         if self.chunks is not None:
-            return self.chunks <= limit
+            return self.chunks <= chunks
         sql = SQL()
         rows = await fetch(
             f"""
-            SELECT COALESCE(sum(chunk_count), 0) AS chunks FROM (
+            SELECT count(*) AS documents, COALESCE(sum(chunk_count), 0) AS chunks FROM (
                 SELECT chunk_count FROM documents AS d
-                WHERE chunk_count > 0 AND {self.where(sql)} LIMIT {limit + 1:d}
+                WHERE chunk_count > 0 AND {self.where(sql)} LIMIT {documents + 1:d}
             ) AS counted
             """,
             *sql.values,
         )
-        return bool(rows[0]["chunks"] <= limit)
+        return bool(rows[0]["chunks"] <= chunks and rows[0]["documents"] <= documents)
 
     def where(self, sql: SQL) -> str:
         """The condition on `documents AS d`."""
