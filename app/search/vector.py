@@ -14,9 +14,9 @@ from app.models.vector_parts import Part, parts_of
 from app.search.filters import SQL
 from app.search.scope import Ranked, Scope, best_first
 
-#: Up to so many chunks, of so many documents, are looked at one by one, which takes no longer than the indexes
-#: would, and misses none: 3 µs for each chunk, and 1 to count a document. Of more vectors than these in all, an
-#: index has to go through more that do not count, and there are more indexes: by the square root.
+#: Up to so many chunks, of so many documents, are looked at one by one, which takes no longer than the
+#: indexes would, and misses none: 3 µs for each chunk, and 1 to count a document. Of more vectors than these
+#: in all, an index has to go through more that do not count, and there are more of them: by the square root.
 EXACT_UP_TO = 15_000
 EXACT_DOCUMENTS = 5_000
 OF_VECTORS = 100_000

@@ -101,7 +101,10 @@ async def test_hits_are_in_the_exact_order(
     assert len(await parts_of(1)) == 2
 
 
-async def test_a_narrow_view_finds_less_and_lasts_for_one_search_only(settings: Settings) -> None:
+async def test_a_narrow_view_finds_less_and_lasts_for_one_search_only(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(vector, "EXACT_UP_TO", -1)
     await stored("a", unit(RANDOM.standard_normal((6000, DIMENSIONS))))
     await index_all(settings)
     questions = unit(RANDOM.standard_normal((20, DIMENSIONS))).astype(np.float32)
