@@ -77,7 +77,7 @@ class CommitReplyLost(Fault):
     losses = (
         Loss("accept", b"INSERT INTO documents", every=20),
         Loss("claim", b"lease_owner = $1", every=40),
-        Loss("commit", b"COMMIT", every=20),
+        Loss("commit", b"COMMIT", every=8),
         Loss("beat", b"FROM unnest($2::uuid[]", every=15),
         Loss("send again", b"sends = sends + 1", every=3),
     )

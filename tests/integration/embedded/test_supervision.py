@@ -66,7 +66,8 @@ def worker_family(up: Running) -> Family:
 
 
 def serves(up: Running, text: str) -> bool:
-    return ingest(up, text)["status"] == "COMPLETED"
+    """Whether a document that needs all of them, a parser too, is ingested."""
+    return ingest(up, f"<p>{text}</p>")["status"] == "COMPLETED"
 
 
 @pytest.mark.parametrize("victim", ["master", "worker", "guard"])
