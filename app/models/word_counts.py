@@ -19,6 +19,8 @@ WEIGHED_AT_ONCE = 5_000
 #: A count reads so many chunks at the most; of a larger collection, a sample of so many.
 COUNTED_AT_ONCE = 100_000
 
+COLLECTIONS_AT_ONCE = 10
+
 #: Words that are in fewer than one in so many chunks are not kept: a search counts them itself, as fast.
 RARE = 20_000
 
@@ -40,21 +42,28 @@ async def keep_counts() -> None:
         if not locked[0]["mine"]:
             return
         await _fold(db)
-    for row in await fetch(
-        """
-        SELECT * FROM collections
-        WHERE changed_chunks > 0 AND deleting_at IS NULL
-            AND (
-                -- While one grows fast, a count for each tenth would take as long as ten readings.
-                changed_chunks * 2 > chunks
-                OR changed_chunks * 10 > chunks AND counted_at < now() - interval '30 seconds'
-                OR counted_at < now() - interval '10 minutes'
-            )
-        ORDER BY counted_at NULLS FIRST LIMIT 10
-        """
-    ):
-        if counted := await _count(Collection._init_from_db(**row)):
+    while True:
+        rows = await fetch(
+            """
+            SELECT * FROM collections
+            WHERE changed_chunks > 0 AND deleting_at IS NULL
+                AND (
+                    -- While one grows fast, a count for each tenth would take as long as ten readings.
+                    changed_chunks * 2 > chunks
+                    OR changed_chunks * 10 > chunks AND counted_at < now() - interval '30 seconds'
+                    OR counted_at < now() - interval '10 minutes'
+                )
+            ORDER BY counted_at NULLS FIRST LIMIT $1
+            """,
+            COLLECTIONS_AT_ONCE,
+        )
+        for row in rows:
+            counted = await _count(Collection._init_from_db(**row))
+            if counted is None:
+                return
             await _weigh(counted)
+        if len(rows) < COLLECTIONS_AT_ONCE:
+            return
 
 
 async def _count(collection: Collection) -> Collection | None:

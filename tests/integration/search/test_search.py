@@ -135,6 +135,15 @@ async def test_each_collection_has_its_words_counted_for_itself(client: httpx.As
     assert hit["text"] == "a gate and a swan"
 
 
+async def test_all_collections_are_counted_in_one_pass(client: httpx.AsyncClient) -> None:
+    for number in range(12):
+        await indexed("a gate", collection=f"c{number}")
+    await keep_counts()
+
+    counted = await fetch("SELECT count(DISTINCT collection_id) AS collections FROM word_counts")
+    assert counted[0]["collections"] == 12
+
+
 async def test_counts_follow_what_is_deleted_and_updated(client: httpx.AsyncClient) -> None:
     doomed = await indexed("a gate", external_id="a")
     await indexed("a swan", external_id="b")
