@@ -9,7 +9,7 @@ from pathlib import Path
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 340, 64, 40, 170, 48
 MODES = {"keyword": "#2563a8", "vector": "#1f8a5b", "hybrid": "#b3541e"}
-TICKS_MS = (10, 20, 50, 100, 200, 500)
+TICKS_MS = (10, 20, 50, 100, 200, 500, 1000)
 
 
 def read(text: str) -> dict[str, list[tuple[int, float, float]]]:
