@@ -22,8 +22,8 @@ import redis
 from app.cli.stack import Stack
 from app.embedded import EmbeddedValkey
 from bench.load import json_post, load, percentile
+from bench.processes import below
 from bench.report import figure, parser, publish, table
-from bench.soak import below
 from bench.support import conditions, service
 
 BROKERS = ("ours", "stock")
