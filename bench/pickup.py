@@ -141,7 +141,7 @@ async def searchable(stack: Stack, documents: int) -> list[float]:
 
 def idle_cpu(seconds: float) -> float:
     """The share of a core that the worker's processes take while there is nothing to do."""
-    master = next(pid for pid in below(os.getpid()) if b"app.jobs.ingestion_job" in _file(pid, "cmdline"))
+    master = next(pid for pid in below(os.getpid()) if b"app.jobs.ingestion_job" in _command(pid))
     pids = [master, *below(master)]
     time.sleep(2)  # The last document's housekeeping.
     before = sum(map(_cpu_seconds, pids))
@@ -149,12 +149,17 @@ def idle_cpu(seconds: float) -> float:
     return (sum(map(_cpu_seconds, pids)) - before) / seconds
 
 
+def _command(pid: int) -> bytes:
+    """Nothing of a process that has just ended, as PostgreSQL's do all the time."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def _cpu_seconds(pid: int) -> float:
-    return sum(map(int, _file(pid, "stat").rpartition(b")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def _file(pid: int, name: str) -> bytes:
-    return Path(f"/proc/{pid}/{name}").read_bytes()
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    return sum(map(int, stat.rpartition(b")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
