@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: So much work may be in hand: what another collection is sent meanwhile has to wait for part of it.
-WITHIN_S = 0.5
+WITHIN_S = 1.0
 
 #: So many are worth a claim of their own, and are claimed at once, and may be in hand in all.
 LEAST, MOST, IN_HAND = 8, 31, 128
@@ -19,7 +19,7 @@ FIRST_PACE = 50.0
 class Company:
     """Reckons by Little's law: as many end in a second as are in hand, over the seconds that each of them is.
 
-    With a model that takes 25 ms for a document, twenty are in hand, enough for batches of similar length;
+    With a model that takes 25 ms for a document, forty are in hand, enough for batches of similar length;
     with one that only looks words up, four times thirty, which share their statements and commits.
 
     Args of the constructor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.services import company as company_module
-from app.services.company import IN_HAND, LEAST, MOST, WITHIN_S, Company
+from app.services.company import FIRST_PACE, IN_HAND, LEAST, MOST, WITHIN_S, Company
 
 
 class Clock:
@@ -34,20 +34,22 @@ def room_after(clock: Clock, *, documents_per_s: float, in_hand: int = 0) -> int
 
 
 def test_as_many_are_claimed_as_end_within_a_moment(clock: Clock) -> None:
-    assert room_after(clock, documents_per_s=40) == pytest.approx(40 * WITHIN_S, abs=1)
-    assert room_after(clock, documents_per_s=40, in_hand=8) == pytest.approx(40 * WITHIN_S - 8, abs=1)
+    assert room_after(clock, documents_per_s=40) == pytest.approx(min(40 * WITHIN_S, MOST), abs=1)
+    assert room_after(clock, documents_per_s=40, in_hand=8) == pytest.approx(
+        min(40 * WITHIN_S - 8, MOST), abs=1
+    )
     assert room_after(clock, documents_per_s=1000) == MOST
 
 
 def test_too_few_are_not_worth_a_claim(clock: Clock) -> None:
     assert room_after(clock, documents_per_s=1) == 0
-    assert room_after(clock, documents_per_s=40, in_hand=20) == 0
+    assert room_after(clock, documents_per_s=40, in_hand=40) == 0
 
 
 def test_there_is_an_end_to_what_is_in_hand_and_nothing_is_promised_twice(clock: Clock) -> None:
     assert room_after(clock, documents_per_s=10_000, in_hand=IN_HAND - LEAST) == LEAST
     company = Company(lambda: 0)
     with company.room() as first, company.room() as second:
-        assert (first, second) == (25, 0)
+        assert (first, second) == (MOST, FIRST_PACE * WITHIN_S - MOST)
     with company.room() as again:
-        assert again == 25
+        assert again == MOST
