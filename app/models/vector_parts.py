@@ -122,13 +122,16 @@ def _filling(parts: Sequence[Part], largest: int) -> list[Part]:
 async def next_plan(space: VectorSpace, *, memory_mb: int) -> Plan | None:
     """The plan for the space as it is now, with so much memory for an index."""
     parts = await parts_of(space.id)
+    is_endless = bool(parts) and parts[-1].up_to == ENDLESS
     largest = fitting(memory_mb, space.dimensions)
     (row,) = await fetch(
         "SELECT count(*) AS fresh, max(chunk_id) AS newest FROM (SELECT chunk_id FROM chunk_vectors"
         " WHERE space_id = $1 AND chunk_id > $2 ORDER BY chunk_id LIMIT $3) AS first",
         space.id,
-        parts[-1].up_to if parts and parts[-1].up_to != ENDLESS else 0,
-        largest,
+        parts[-1].up_to if parts and not is_endless else 0,
+        None
+        if is_endless
+        else largest,  # All at once, however long it takes: the old index serves meanwhile.
     )
     if row["newest"] is None:
         return None

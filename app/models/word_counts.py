@@ -19,6 +19,7 @@ WEIGHED_AT_ONCE = 5_000
 #: A count reads so many chunks at the most; of a larger collection, a sample of so many.
 COUNTED_AT_ONCE = 100_000
 
+#: Collections that are looked up together; a pass goes on until none is left.
 COLLECTIONS_AT_ONCE = 10
 
 #: Words that are in fewer than one in so many chunks are not kept: a search counts them itself, as fast.

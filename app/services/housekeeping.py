@@ -58,19 +58,13 @@ async def keep_indexed(
     every_s: float,
     stored: Callable[[], int],
 ) -> None:
-    """Make indexes of vectors that have none, until cancelled; see `_rest`."""
-    while True:
-        seen = stored()
-        await _try(index_fresh(connect, memory_mb=memory_mb))
-        await _rest(every_s, lambda seen=seen: stored() != seen)  # type: ignore[misc]
+    """Make indexes of vectors that have none, until cancelled; see `_keep`."""
+    await _keep(lambda: index_fresh(connect, memory_mb=memory_mb), every_s=every_s, stored=stored)
 
 
 async def keep_counted(*, every_s: float, stored: Callable[[], int]) -> None:
-    """Count the words of collections, until cancelled; see `_rest`."""
-    while True:
-        seen = stored()
-        await _try(keep_counts())
-        await _rest(every_s, lambda seen=seen: stored() != seen)  # type: ignore[misc]
+    """Count the words of collections, until cancelled; see `_keep`."""
+    await _keep(keep_counts, every_s=every_s, stored=stored)
 
 
 async def keep_collections(store: ContentStore, every_s: float) -> None:
@@ -80,15 +74,20 @@ async def keep_collections(store: ContentStore, every_s: float) -> None:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
 
 
-async def _rest(every_s: float, is_needed: Callable[[], bool]) -> None:
-    """So long, and longer while this process makes no work for us: others look after their own.
+async def _keep(
+    work: Callable[[], Coroutine[None, None, None]], *, every_s: float, stored: Callable[[], int]
+) -> None:
+    """Do it so often, and less often while this process stores nothing: others look after their own.
 
     What they leave undone, as they were stopped or had the work of a client in hand, is found in the end.
     """
-    for _ in range(IDLE_TIMES):
-        await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
-        if is_needed():
-            return
+    while True:
+        seen = stored()
+        await _try(work())
+        for _ in range(IDLE_TIMES):
+            await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
+            if stored() != seen:
+                break
 
 
 async def remove_deleted(store: ContentStore) -> None:
