@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from app.embedding.brief import vectors_of
 from app.embedding.protocol import TextKind
-from app.embedding.surrogates import encodable
+from app.embedding.word_tokens import WordTokens
 from app.errors import ModelMissing
 
 PACKAGE = "wordllama"
@@ -28,8 +28,6 @@ MAX_TOKENS = 512
 UNKNOWN = 0
 #: White space that the vocabulary has as bytes only.
 BLANK_BYTES = frozenset(f"<0x{byte:02X}>" for byte in b"\t\n\v\f\r")
-#: How many texts are tokenised in one call.
-TEXTS_AT_ONCE = 128
 
 
 class StaticModel:
@@ -41,7 +39,7 @@ class StaticModel:
     """
 
     def __init__(self, tokenizer: Tokenizer, table: NDArray[np.float32]) -> None:
-        self._tokenizer = tokenizer
+        self._tokens = WordTokens(tokenizer)
         self._table = table  # (vocabulary, dimensions)
         self._is_blank = _blank_tokens(tokenizer)
 
@@ -62,29 +60,25 @@ class StaticModel:
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """See `Embedder.token_offsets`. A character that the vocabulary lacks is a token for each byte."""
-        # Not `encode`, which keeps the interpreter to itself all the time, so that no request is answered.
-        (encoding,) = self._tokenizer.encode_batch([encodable(text)], add_special_tokens=False)
-        return [span for start, end in encoding.offsets if (span := _trimmed(text, start, end)) is not None]
+        return self._tokens.offsets(text)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts to unit vectors, (n, dimensions)."""
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        for first in range(0, len(texts), TEXTS_AT_ONCE):
-            some = [encodable(text) for text in texts[first : first + TEXTS_AT_ONCE]]
-            encodings = self._tokenizer.encode_batch_fast(some, add_special_tokens=False)
-            for row, encoding in enumerate(encodings, start=first):
-                # The sum points where the mean does, and only the direction is kept.
-                vectors[row] = self._table[self._cut(encoding.ids)].sum(axis=0)
+        for row, text in enumerate(texts):
+            # The sum points where the mean does, and only the direction is kept.
+            vectors[row] = self._table[self._cut(self._tokens.ids(text))].sum(axis=0)
         lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / lengths
 
-    def _cut(self, ids: list[int]) -> NDArray[np.intp]:
+    def _cut(self, ids: NDArray[np.intp]) -> NDArray[np.intp]:
         """The ids up to the last token that counts; those of white space are in none of the offsets."""
-        all_ids = np.array(ids or [UNKNOWN], np.intp)
-        if len(all_ids) <= MAX_TOKENS:
-            return all_ids
-        counted = np.flatnonzero(~self._is_blank[all_ids])
-        return all_ids if len(counted) <= MAX_TOKENS else all_ids[: counted[MAX_TOKENS - 1] + 1]
+        if not len(ids):
+            return np.array([UNKNOWN], np.intp)
+        if len(ids) <= MAX_TOKENS:
+            return ids
+        counted = np.flatnonzero(~self._is_blank[ids])
+        return ids if len(counted) <= MAX_TOKENS else ids[: counted[MAX_TOKENS - 1] + 1]
 
 
 class StaticEmbedder:
@@ -143,10 +137,3 @@ def _blank_tokens(tokenizer: Tokenizer) -> NDArray[np.bool_]:
     for token, number in tokenizer.get_vocab().items():
         is_blank[number] = token.replace("\u2581", " ").isspace() or token in BLANK_BYTES
     return is_blank
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """A token's span without the blanks that belong to it; None if nothing else does."""
-    while start < end and text[start].isspace():
-        start += 1
-    return (start, end) if start < end else None

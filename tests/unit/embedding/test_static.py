@@ -17,8 +17,8 @@ def test_a_text_points_where_the_mean_of_its_tokens_does() -> None:
 
     lock, gate, both = model.embed(["lock", "gate", "lock gate"])
 
-    rows = [model._tokenizer.token_to_id(f"\u2581{word}") for word in ("lock", "gate")]
-    lengths = np.linalg.norm(model._table[rows], axis=1)
+    ((lock_id,), (gate_id,)) = (model._tokens.ids(word) for word in ("lock", "gate"))
+    lengths = np.linalg.norm(model._table[[lock_id, gate_id]], axis=1)
     mean = lock * lengths[0] + gate * lengths[1]
     assert both == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
 
