@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: A model that only looks words up embeds so many characters in less time than a thread takes to begin.
-SMALL_CHARS = 4096
+#: A model that only looks words up embeds so many characters in a few milliseconds.
+SMALL_CHARS = 16384
 
 
 async def vectors_of(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,15 +85,14 @@ class WordTokens:
             return None
         return WORD.findall(f"{BLANK}{encodable(text)}".replace(" ", BLANK)) if text else []
 
-    def _tokens_of(self, words: Sequence[str]) -> list[_Tokens]:
+    def _tokens_of(self, words: Sequence[str]) -> Iterable[_Tokens]:
         found = list(map(self._known.get, words))
-        if None in found:
-            new = self._tokenised(
-                list({word for word, tokens in zip(words, found, strict=True) if tokens is None})
-            )
-            found = [tokens or new[word] for word, tokens in zip(words, found, strict=True)]
-            self._keep({word: tokens for word, tokens in new.items() if len(word) <= LONGEST_KEPT})
-        return found
+        if None not in found:
+            return cast("list[_Tokens]", found)
+        unknown = {word for word, tokens in zip(words, found, strict=True) if tokens is None}
+        new = self._tokenised(list(unknown))
+        self._keep({word: tokens for word, tokens in new.items() if len(word) <= LONGEST_KEPT})
+        return (tokens or new[word] for word, tokens in zip(words, found, strict=True))
 
     def _keep(self, new: Mapping[str, _Tokens]) -> None:
         if len(self._known) + len(new) > WORDS_KEPT:

@@ -26,8 +26,8 @@ from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
 
-#: So many characters are split in less time than it takes to hand them to a thread.
-SMALL_CHARS = 4096
+#: So many characters are split in a few milliseconds. A thread takes no fewer, with its share of the interpreter.
+SMALL_CHARS = 16384
 
 #: How many passages are handed to the embedder between two notes of progress; what a failure costs, at most.
 EMBED_AT_ONCE = 128
