@@ -26,7 +26,7 @@ from app.storage.content_store import ContentStore
 
 log = structlog.get_logger(__name__)
 
-#: So many characters are split in a few milliseconds. A thread takes no fewer, with its share of the interpreter.
+#: So many characters are split in a few milliseconds; a thread, which shares the interpreter, takes no fewer.
 SMALL_CHARS = 16384
 
 #: How many passages are handed to the embedder between two notes of progress; what a failure costs, at most.
