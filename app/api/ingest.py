@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response, status
+from fastapi import APIRouter, Request, Response, status
+from pydantic import StringConstraints, TypeAdapter
 
 from app.api.dependencies import doorbell_of, resources_of
 from app.api.openapi import ref
 from app.api.problems import problems
-from app.api.upload import offered
+from app.api.upload import checked, offered
 from app.errors import (
     CollectionDeleting,
     DatabaseFull,
@@ -28,20 +29,14 @@ from app.schemas.ingest import IngestRequest, IngestResponse, example_of
 
 router = APIRouter(tags=["ingest"])
 
-IdempotencyKeyHeader = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x20-\x7e]+$",
-        description="The same key gets the same answer for a day, whatever became of the document since. With"
-        " another body: 422.",
-    ),
-]
+IDEMPOTENCY_KEY = "Idempotency-Key"
+IdempotencyKey = TypeAdapter(
+    Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
+)
 
 
-def _request_body() -> dict[str, Any]:
-    # The handler reads the body itself, as it comes; so FastAPI has to be told what may be in it.
+def _request() -> dict[str, Any]:
+    # The handler reads the request itself, its body as it comes; so FastAPI has to be told what may be in it.
     text = {"schema": ref("IngestRequest"), "example": example_of(IngestRequest)}
     form = {
         "type": "object",
@@ -54,11 +49,20 @@ def _request_body() -> dict[str, Any]:
             "metadata": {"type": "string", "description": "A JSON object."},
         },
     }
+    key = {
+        "name": IDEMPOTENCY_KEY,
+        "in": "header",
+        "required": False,
+        "schema": IdempotencyKey.json_schema(),
+        "description": "The same key gets the same answer for a day, whatever became of the document since."
+        " With another body: 422.",
+    }
     return {
+        "parameters": [key],
         "requestBody": {
             "required": True,
             "content": {"application/json": text, "multipart/form-data": {"schema": form}},
-        }
+        },
     }
 
 
@@ -66,7 +70,7 @@ def _request_body() -> dict[str, Any]:
     "/ingest",
     status_code=status.HTTP_201_CREATED,
     response_model=IngestResponse,
-    openapi_extra=_request_body(),
+    openapi_extra=_request(),
     responses={
         200: {"model": IngestResponse, "description": "Known already; with its present status"},
         **problems(
@@ -83,16 +87,17 @@ def _request_body() -> dict[str, Any]:
         ),
     },
 )
-async def ingest(request: Request, idempotency_key: IdempotencyKeyHeader = None) -> Response:
+async def ingest(request: Request) -> Response:
     """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
 
     `201` is a promise: the document will be `COMPLETED`, or `FAILED` with a reason. The same document again
     is answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
     """
-    # No dependencies and no response model: here, FastAPI's ways to them take an eighth of all the time.
+    # No dependencies, parameters, response model: FastAPI's ways to them take a fifth of all the time here.
     resources = resources_of(request)
+    key = _idempotency_key(request)
     async with offered(request, resources.settings) as offer:
-        accepted = await resources.intake.accept(replace(offer, idempotency_key=idempotency_key))
+        accepted = await resources.intake.accept(replace(offer, idempotency_key=key) if key else offer)
     if accepted.queued:
         # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
         # reconciler sends it.
@@ -105,3 +110,10 @@ async def ingest(request: Request, idempotency_key: IdempotencyKeyHeader = None)
         headers={"Location": f"/documents/{accepted.document_id}"},
         media_type="application/json",
     )
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return None
+    return checked(lambda: IdempotencyKey.validate_python(key), "header", IDEMPOTENCY_KEY.lower())

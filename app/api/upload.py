@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import from_json
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.body_limit import declared_bytes
@@ -29,7 +29,7 @@ from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest, 
 from app.services.intake_service import Offer
 from app.storage.content_store import storage_error
 
-FieldsT = TypeVar("FieldsT", bound=IngestFields)
+CheckedT = TypeVar("CheckedT")
 
 MAX_NAME_CHARS = 255
 
@@ -65,6 +65,9 @@ async def offered(request: Request, settings: Settings) -> AsyncIterator[Offer]:
     content_type = request.headers.get("content-type", "")
     kind = media_type_of(content_type)
     if kind == "application/json" or kind.endswith("+json"):
+        if _is_small(request.headers, min(SMALL_JSON_BYTES, settings.MAX_JSON_BYTES)):
+            yield _text_offer(await request.body())
+            return
         with SpooledTemporaryFile(SPOOL_BYTES) as spool:
             yield await _json_offer(request, settings.MAX_JSON_BYTES, spool)
     elif kind == "multipart/form-data":
@@ -103,12 +106,19 @@ async def _json_offer(request: Request, limit_bytes: int, spool: SpooledTemporar
     with spool_troubles_told():
         async for block in counted(request, limit_bytes):
             await received.write(block)
-        if spool.tell() <= SMALL_JSON_BYTES:
-            asked = _parsed_spool(spool)
-            return _offer(asked, BytesIO(asked.body.encode()), source_name=None)
         loop = asyncio.get_running_loop()
         fields = await loop.run_in_executor(json_readers, _replace_by_text, spool)
     return _offer(fields, spool, source_name=None)  # type: ignore[arg-type]
+
+
+def _is_small(headers: Headers, limit_bytes: int) -> bool:
+    """Whether the body has no more than this, for sure: one in chunks may have more than its head says."""
+    return 0 < declared_bytes(headers) <= limit_bytes and "transfer-encoding" not in headers
+
+
+def _text_offer(body: bytes) -> Offer:
+    asked = parsed_request(body.removeprefix(codecs.BOM_UTF8))
+    return _offer(asked, BytesIO(asked.body.encode()), source_name=None)
 
 
 def _replace_by_text(spool: SpooledTemporaryFile[bytes]) -> IngestFields:
@@ -195,12 +205,13 @@ def require_usual_charset(content_type: str) -> None:
         raise MalformedBody("The fields of a form must be in UTF-8.")
 
 
-def checked(validate: Callable[[], FieldsT]) -> FieldsT:
-    """What `validate` makes; what it finds wrong is the request's fault."""
+def checked(validate: Callable[[], CheckedT], *where: str) -> CheckedT:
+    """What `validate` makes; what it finds wrong is the fault of the request, `where` in it."""
     try:
         return validate()
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False, include_context=False)) from error
+        found = error.errors(include_url=False, include_context=False)
+        raise RequestValidationError([{**each, "loc": (*where, *each["loc"])} for each in found]) from error
 
 
 def _form_offer(form: FormData) -> Offer:

@@ -164,13 +164,13 @@ class StorerStopped(WorkerStopped):
         return await self._holder(run)
 
     async def _is_being_stored(self, run: Run) -> bool:
-        """Its row is locked by a transaction that copies chunks."""
+        """Its row is locked, by a transaction that stores chunks and words."""
         return bool(
             await run.rig.database.value(
                 """
                 SELECT count(*) FROM pg_stat_activity a
-                WHERE a.datname = current_database() AND a.query ILIKE 'COPY%chunks%' AND a.state = 'active'
-                    AND NOT EXISTS (
+                WHERE a.datname = current_database() AND a.query ~* '^[[:space:]]*(COPY|INSERT INTO) "?chunk'
+                    AND a.state <> 'idle' AND NOT EXISTS (
                         SELECT FROM documents WHERE id = $1 AND status = 'PROCESSING' FOR UPDATE SKIP LOCKED
                     ) AND EXISTS (SELECT FROM documents WHERE id = $1 AND status = 'PROCESSING')
                 """,
