@@ -126,6 +126,21 @@ def test_a_body_that_is_announced_as_too_large_is_not_waited_for(
     assert told(answer) == (status, "payload_too_large")
 
 
+@pytest.mark.usefixtures("known")
+def test_a_body_in_chunks_is_counted_however_small_it_is_announced(api: APIProcess) -> None:
+    head = request_head("POST /ingest", "application/json")
+
+    poured = pour(
+        api.port,
+        head.replace(b"\r\n\r\n", b"\r\ncontent-length: 20\r\n\r\n"),
+        endless(JSON_HEAD),
+        at_most_bytes=10 * 1024 * MEBIBYTE,
+    )
+
+    assert told(poured.answer) == (413, "payload_too_large")
+    assert poured.sent_bytes < LIMITS["MAX_JSON_BYTES"] + UNDER_WAY_BYTES
+
+
 def test_a_body_of_a_kind_that_is_not_taken_is_not_read(api: APIProcess, known: set[str]) -> None:
     poured = pour(
         api.port,
