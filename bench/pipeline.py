@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import re
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import asyncpg
-import httpx
 
 from app.embedding.minilm import MiniLMEmbedder
+from bench.importing import imported
 from bench.support import conditions, corpora, service
 
 
@@ -23,24 +21,6 @@ def abstracts(count: int) -> list[str]:
     texts = [re.sub(r"\s+", " ", text).strip() for text in re.findall(r"<text>(.*?)</text>", xml, re.DOTALL)]
     # Some abstracts stand there twice, and twice the same is one document.
     return list(dict.fromkeys(text for text in texts if text))[:count]
-
-
-async def pipeline(url: str, texts: list[str]) -> tuple[float, float]:
-    """Seconds until all were accepted, and until all were COMPLETED."""
-    items = [{"text": text, "title": f"Cranfield {number}"} for number, text in enumerate(texts)]
-    body = "".join(json.dumps(item) + "\n" for item in items).encode()
-    headers = {"content-type": "application/x-ndjson"}
-    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-        begun = time.perf_counter()
-        (await client.post("/ingest/batch", content=body, headers=headers)).raise_for_status()
-        accepted = time.perf_counter() - begun
-        documents: dict[str, int] = {}
-        while documents.get("COMPLETED", 0) < len(texts):
-            await asyncio.sleep(0.2)
-            documents = (await client.get("/stats")).json()["documents"]
-            if documents.get("FAILED"):
-                sys.exit(f"{documents['FAILED']} of the documents are FAILED")
-        return accepted, time.perf_counter() - begun
 
 
 async def all_chunks(database_url: str) -> list[str]:
@@ -73,7 +53,8 @@ def main() -> None:
     texts = abstracts(asked.documents)
     print(f"{len(texts)} abstracts, {asked.workers} worker processes, minilm int8; {conditions()}")
     with service(workers=asked.workers) as stack:
-        accepted, completed = asyncio.run(pipeline(stack.options.url, texts))
+        items = [{"text": text, "title": f"Cranfield {number}"} for number, text in enumerate(texts)]
+        accepted, completed = asyncio.run(imported(stack.options.url, items))
         chunks = asyncio.run(all_chunks(stack.settings.DATABASE_URL))
     with ProcessPoolExecutor(asked.workers) as processes:
         shares = [chunks[first :: asked.workers] for first in range(asked.workers)]

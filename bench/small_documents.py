@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import asyncpg
-import httpx
 
 from app.models.vector_space import VectorSpace
+from bench.importing import imported
 from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bars
 from bench.support import conditions, service
 
@@ -42,7 +41,9 @@ def main() -> None:
         f" processes, as many connections for COPY, fsync on; {conditions()}"
     )
     with service(workers=asked.workers) as stack:
-        ours = asyncio.run(ingested_per_s(stack.options.url, documents))
+        items = [{"text": text} for text in small_texts(documents)]
+        done = asyncio.run(imported(stack.options.url, items, in_batches_of=BATCH))
+        ours = documents / done.completed_s
         theirs = asyncio.run(copied_per_s(stack.settings.DATABASE_URL, asked.workers))
     bars = [Bar(SLUICE, [ours], is_ours=True), *(Bar(name, [value]) for name, value in theirs.items())]
     ratios = " and ".join(f"{ours / value:.2f} times {name}" for name, value in theirs.items())
@@ -59,30 +60,12 @@ def main() -> None:
     )
 
 
-async def ingested_per_s(url: str, documents: int) -> float:
-    """From the first POST until the last is COMPLETED."""
-    texts = small_texts(documents)
-    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
-        begun = time.perf_counter()
-        for some in batched(texts):
-            body = "".join(json.dumps({"text": text}) + "\n" for text in some).encode()
-            headers = {"content-type": "application/x-ndjson"}
-            (await client.post("/ingest/batch", content=body, headers=headers)).raise_for_status()
-        while (await client.get("/stats")).json()["documents"].get("COMPLETED", 0) < documents:
-            await asyncio.sleep(0.25)
-        return documents / (time.perf_counter() - begun)
-
-
 def small_texts(documents: int) -> list[str]:
     """Of random words, as common and as rare as words are."""
     chance = random.Random(7)
     words = ["".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(20_000)]
     weights = [1 / rank for rank in range(1, len(words) + 1)]
     return [f"{n} {' '.join(chance.choices(words, weights, k=WORDS))}" for n in range(documents)]
-
-
-def batched(texts: Sequence[str]) -> list[Sequence[str]]:
-    return [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)]
 
 
 async def copied_per_s(database_url: str, connections: int) -> dict[str, float]:

@@ -7,18 +7,15 @@ could be at most.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
-
 from bench.cranfield import cranfield
+from bench.importing import imported
 from bench.processes import API, MASTER, WORKER, api_pid, by_role
 from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bars
 from bench.support import Servers, conditions, cpu_seconds, servers, service
@@ -28,7 +25,6 @@ SHORT, FULL = 400, 1300
 #: So that each worker has its model and parsers up and its statements prepared.
 WARM_UP = 40
 ROUNDS = 3
-POLL_S = 0.1
 SETTINGS = {"EMBEDDER": "minilm", "EMBEDDER_THREADS": "1", "LOG_LEVEL": "WARNING"}
 POSTGRES, CLIENT = "PostgreSQL", "client"
 TOLD = (WORKER, POSTGRES, API, CLIENT)
@@ -76,49 +72,30 @@ def measured(on: Servers, texts: Sequence[str], *, rounds: int) -> dict[int, lis
     runs: dict[int, list[Run]] = {processes: [] for processes in PROCESSES}
     for number in range(rounds):
         for processes in PROCESSES[:: 1 if number % 2 == 0 else -1]:
-            run = imported(on, texts, processes=processes)
+            run = measured_once(on, texts, processes=processes)
             runs[processes].append(run)
             told = f"{run.per_s:.1f}/s, {run.total_ms:.1f} ms of CPU each, others {run.others:.2f} cores"
             print(f"round {number + 1}, {processes}: {told}", file=sys.stderr)
     return runs
 
 
-def imported(on: Servers, texts: Sequence[str], *, processes: int) -> Run:
+def measured_once(on: Servers, texts: Sequence[str], *, processes: int) -> Run:
     """The texts into a database of their own."""
     database_url = on.new_database_url()
     urls = {"DATABASE_URL": database_url, "REDIS_URL": on.emptied_redis_url()}
     try:
         with service(workers=processes, settings=SETTINGS | urls) as stack:
             url = stack.options.url
-            asyncio.run(ingest(url, texts[:WARM_UP], in_all=WARM_UP))
+            asyncio.run(imported(url, [{"text": text} for text in texts[:WARM_UP]]))
+            items = [{"text": text} for text in texts[WARM_UP:]]
             before, others_before = cpu_by_role(on, url), others_seconds()
-            seconds = asyncio.run(ingest(url, texts[WARM_UP:], in_all=len(texts)))
+            seconds = asyncio.run(imported(url, items)).completed_s
             after, others_after = cpu_by_role(on, url), others_seconds()
     finally:
         on.drop(database_url)
     count = len(texts) - WARM_UP
     cpu_ms = {name: 1000 * (after[name] - before[name]) / count for name in TOLD}
     return Run(count / seconds, cpu_ms, (others_after - others_before) / seconds)
-
-
-async def ingest(url: str, texts: Sequence[str], *, in_all: int) -> float:
-    """Seconds from the POST until so many documents are COMPLETED.
-
-    Raises:
-        SystemExit: One of them is FAILED.
-    """
-    body = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
-    async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
-        begun = time.perf_counter()
-        headers = {"content-type": "application/x-ndjson"}
-        (await client.post("/ingest/batch", content=body, headers=headers)).raise_for_status()
-        documents: dict[str, int] = {}
-        while documents.get("COMPLETED", 0) < in_all:
-            await asyncio.sleep(POLL_S)
-            documents = (await client.get("/stats")).json()["documents"]
-            if documents.get("FAILED"):
-                sys.exit(f"{documents['FAILED']} of the documents are FAILED")
-        return time.perf_counter() - begun
 
 
 def cpu_by_role(on: Servers, url: str) -> dict[str, float]:

@@ -9,19 +9,16 @@ Sluice from the first byte of `POST /ingest/batch` until the last document is CO
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
-import httpx
-
 from app.embedding.static import StaticModel
 from bench import report
+from bench.importing import imported
 from bench.peers import ask_peer
 from bench.peers.corpus import documents
 from bench.support import Servers, conditions, cpu_seconds, fetch_value, servers, service
@@ -37,7 +34,6 @@ SETTINGS = {
     "LOG_LEVEL": "WARNING",
 }
 WARM_UP = 50  # Documents, so that each worker has its parsers up and its statements prepared.
-POLL_S = 0.05
 
 
 class Run(NamedTuple):
@@ -68,32 +64,17 @@ def sluice(on: Servers, texts: list[str]) -> Run:
     urls = {"DATABASE_URL": on.new_database_url(), "REDIS_URL": on.emptied_redis_url()}
     try:
         with service(workers=WORKERS, settings=SETTINGS | urls) as stack:
-            asyncio.run(ingest(stack.options.url, [f"Warm {number}." for number in range(WARM_UP)]))
+            asyncio.run(imported(stack.options.url, [{"text": f"Warm {n}."} for n in range(WARM_UP)]))
             count = "SELECT count(*) FROM chunk_vectors"
             before = asyncio.run(fetch_value(urls["DATABASE_URL"], count))
             cpu_before = cpu_seconds(os.getpid())  # API, workers and servers are below this process.
-            seconds = asyncio.run(ingest(stack.options.url, texts))
+            items = [{"text": text} for text in texts]
+            seconds = asyncio.run(imported(stack.options.url, items)).completed_s
             cpu = cpu_seconds(os.getpid()) - cpu_before
             rows = asyncio.run(fetch_value(urls["DATABASE_URL"], count))
         return Run(seconds, cpu, rows - before, {})
     finally:
         on.drop(urls["DATABASE_URL"])
-
-
-async def ingest(url: str, texts: list[str]) -> float:
-    """Seconds until all are COMPLETED."""
-    body = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
-    async with httpx.AsyncClient(base_url=url, timeout=300, trust_env=False) as client:
-        begun = time.perf_counter()
-        headers = {"content-type": "application/x-ndjson"}
-        answer = await client.post("/ingest/batch", content=body, headers=headers)
-        answer.raise_for_status()
-        while not (batch := (await client.get(answer.headers["location"])).json())["is_final"]:
-            await asyncio.sleep(POLL_S)
-        seconds = time.perf_counter() - begun
-    if batch["by_status"]["COMPLETED"] != len(texts):
-        sys.exit(f"Not all were completed: {batch}")
-    return seconds
 
 
 # --- The others ---------------------------------------------------------------------------------------------
