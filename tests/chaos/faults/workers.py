@@ -121,6 +121,7 @@ class WorkerStopped(Fault):
     told = "SIGSTOP to a worker with all its processes for 60 s, then SIGCONT"
     worker = TAMPERED_WORKER
     workers_needed = 2
+    begin_s = 5
     stop_s = 60
     zombie_words = ("lease_lost", "document_abandoned")
 
@@ -128,7 +129,7 @@ class WorkerStopped(Fault):
         return {"CHAOS_TAMPER": "slow_embedder", "CHAOS_EMBED_S": "0.2"}
 
     async def inject(self, run: Run) -> None:
-        await run.pause(5)
+        await run.pause(self.begin_s)
         async with run.rig.standing_still(lambda: self.victim(run)) as stopped:
             self.stopped = stopped
             await run.pause(self.stop_s)
@@ -153,10 +154,11 @@ class WorkerStopped(Fault):
 class StorerStopped(WorkerStopped):
     name = "storer-stopped"
     told = "the same in the middle of storing a large document, whose row it has locked"
+    begin_s = 0  # It may be stored in less than five.
     document = "stored-slowly"
 
     def items(self, scale: Scale) -> Sequence[Item]:
-        return [large_text(self.document, 1_500_000)]
+        return [large_text(self.document, 3_000_000)]
 
     async def victim(self, run: Run) -> tuple[Program, str]:
         (self.id,) = await run.rig.until(lambda: run.client.accepted.get(self.document), 60)
