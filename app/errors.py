@@ -357,6 +357,17 @@ class RequestTooSlow(TransientError):
         super().__init__("The body of the request did not come in time.")
 
 
+class CrossOrigin(PermanentError):
+    code = "cross_origin"
+    hint = (
+        "Call from the service's own page, or from a program. A proxy in front has to pass on the `Host` that"
+        " it is asked for."
+    )
+
+    def __init__(self, origin: str | None) -> None:
+        super().__init__(f"A page of {origin or 'another site'} may not change anything here.")
+
+
 class DocumentNotFound(PermanentError):
     code = "document_not_found"
     hint = "Check the id; a deleted document is gone for good."

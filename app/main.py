@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__
 from app.api import batches, collections, contents, documents, events, health, ingest, search, stats, webhooks
 from app.api.body_limit import BodyLimit
+from app.api.cross_origin import SameOrigin
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
 from app.core.config import Settings, get_settings
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.openapi = with_schemas(app)  # type: ignore[method-assign]
+    app.add_middleware(SameOrigin)
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
     for module in (

@@ -312,3 +312,24 @@ def test_assets_can_be_kept_for_ever(api: APIProcess) -> None:
         answer = httpx.get(f"{api.url}{path}")
         assert answer.status_code == 200
         assert "immutable" in answer.headers["cache-control"]
+
+
+def test_a_page_of_somebody_else_sends_nothing_here(browser: Browser, api: APIProcess) -> None:
+    before = httpx.get(f"{api.url}/stats").json()["documents"]
+    page = browser.new_page()
+    page.goto(api.url.replace("127.0.0.1", "localhost") + "/healthz")  # To a browser, somewhere else.
+
+    # As quiet as a page can be: no preflight, and no look at the answer.
+    with page.expect_response(f"{api.url}/ingest") as response:
+        page.evaluate(
+            """async url => {
+                const form = new FormData();
+                form.append("file", new Blob(["Mine."]), "mine.txt");
+                await fetch(url, {method: "POST", mode: "no-cors", body: form});
+            }""",
+            f"{api.url}/ingest",
+        )
+
+    assert response.value.status == 403
+    assert httpx.get(f"{api.url}/stats").json()["documents"] == before
+    page.close()
