@@ -1,4 +1,4 @@
-"""An import over HTTP, timed by looks that are so rare that they cost it nothing."""
+"""Imports over HTTP, timed by looks that are so rare that they cost them nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -31,18 +32,26 @@ async def imported(
         SystemExit: One of them is FAILED.
     """
     headers = {"content-type": "application/x-ndjson"}
-    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
+    async with _client(url) as client:
         before = await completed(client)
         begun = time.perf_counter()
         for first in range(0, len(items), in_batches_of):
             lines = [json.dumps(item) + "\n" for item in items[first : first + in_batches_of]]
             answer = await client.post("/ingest/batch", content="".join(lines).encode(), headers=headers)
             answer.raise_for_status()
-        accepted_s = time.perf_counter() - begun
-        while (done := await completed(client) - before) < len(items):
-            left_s = (len(items) - done) * (time.perf_counter() - begun) / max(done, 1)
-            await asyncio.sleep(min(max(left_s / 2, LEAST_S), MOST_S))
-        return Imported(accepted_s, time.perf_counter() - begun)
+        return await _watched(client, before + len(items), begun)
+
+
+async def imported_files(url: str, files: Sequence[Path], *, copies: int) -> Imported:
+    """The same for files, so many times: each copy into a collection of its own."""
+    async with _client(url) as client:
+        before = await completed(client)
+        begun = time.perf_counter()
+        for copy in range(copies):
+            parts = [("file", (path.name, path.read_bytes())) for path in files]
+            answer = await client.post("/ingest/batch", data={"collection": f"copy{copy}"}, files=parts)
+            answer.raise_for_status()
+        return await _watched(client, before + copies * len(files), begun)
 
 
 async def completed(client: httpx.AsyncClient) -> int:
@@ -51,3 +60,15 @@ async def completed(client: httpx.AsyncClient) -> int:
     if documents.get("FAILED"):
         sys.exit(f"{documents['FAILED']} of the documents are FAILED")
     return documents.get("COMPLETED", 0)
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=600, trust_env=False)
+
+
+async def _watched(client: httpx.AsyncClient, in_all: int, begun: float) -> Imported:
+    accepted_s = time.perf_counter() - begun
+    while (left := in_all - await completed(client)) > 0:
+        left_s = left * (time.perf_counter() - begun) / max(in_all - left, 1)
+        await asyncio.sleep(min(max(left_s / 2, LEAST_S), MOST_S))
+    return Imported(accepted_s, time.perf_counter() - begun)
