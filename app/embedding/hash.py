@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -16,6 +16,10 @@ from app.embedding.protocol import TextKind
 WORD = re.compile(r"\w+|[^\w\s]")
 
 
+#: So many words' directions are kept; then all are forgotten.
+WORDS_KEPT = 32_768
+
+
 class HashEmbedder:
     """Adds up a fixed random direction per word, so that equal texts are equal and related ones near."""
 
@@ -24,6 +28,7 @@ class HashEmbedder:
     def __init__(self, dimensions: int = 64) -> None:
         self.dimensions = dimensions
         self.model = f"hash-{dimensions}"
+        self._directions = _Directions(dimensions)
         self._is_closed = False
 
     def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
@@ -42,19 +47,36 @@ class HashEmbedder:
         self._is_closed = True
 
     def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        # The first direction is in every text: no text is without one, and no vector without a length.
-        always = np.zeros(self.dimensions, np.float32)
-        always[0] = 0.1
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
             words = WORD.findall(text)[: self.max_tokens]
-            directions = [_direction(word.lower(), self.dimensions) for word in words]
-            np.sum([always, *directions], axis=0, out=vectors[row])
+            vectors[row] = self._directions.of([word.lower() for word in words]).sum(axis=0)
+        # One direction is in every text: no text is without one, and no vector without a length.
+        vectors[:, 0] += 0.1
         lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / lengths
 
 
-@lru_cache(maxsize=32_768)
+class _Directions:
+    """Those of words, of which most were seen before. Any number of threads may ask at once."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._table = np.empty((WORDS_KEPT, dimensions), np.float32)
+        self._rows: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def of(self, words: Sequence[str]) -> NDArray[np.float32]:
+        """(n, dimensions), of at most `max_tokens` words."""
+        with self._lock:
+            if len(self._rows) + len(words) > WORDS_KEPT:
+                self._rows.clear()
+            for word in words:
+                if word not in self._rows:
+                    row = self._rows[word] = len(self._rows)
+                    self._table[row] = _direction(word, self._table.shape[1])
+            return self._table[[self._rows[word] for word in words]]
+
+
 def _direction(word: str, dimensions: int) -> NDArray[np.float32]:
     seed = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
     return np.random.default_rng(seed).standard_normal(dimensions, np.float32)

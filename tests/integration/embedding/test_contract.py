@@ -30,6 +30,8 @@ TEXTS = [
     "def fill(chamber): return chamber.level_m",
     "water " * 2000,
 ]
+#: More than `app.embedding.brief` computes on the event loop.
+MANY = TEXTS * 4
 
 
 class Service(ThreadingHTTPServer):
@@ -157,8 +159,8 @@ async def test_calls_at_once_get_what_each_asked_for(embedder: Embedder) -> None
 
 
 async def test_who_cancels_harms_nobody(embedder: Embedder) -> None:
-    staying = [asyncio.create_task(embedder.embed(TEXTS)) for _ in range(2)]
-    leaving = asyncio.create_task(embedder.embed(TEXTS))
+    staying = [asyncio.create_task(embedder.embed(MANY)) for _ in range(2)]
+    leaving = asyncio.create_task(embedder.embed(MANY))
     await asyncio.sleep(0)  # It has begun.
     leaving.cancel()
 
@@ -171,7 +173,7 @@ async def test_who_cancels_harms_nobody(embedder: Embedder) -> None:
 
 
 async def test_the_event_loop_runs_on_meanwhile(embedder: Embedder) -> None:
-    running = asyncio.create_task(embedder.embed(TEXTS))
+    running = asyncio.create_task(embedder.embed(MANY))
 
     turns = 0
     while not running.done():
