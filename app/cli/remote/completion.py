@@ -36,7 +36,8 @@ class Shell(StrEnum):
 def completion(shell: Annotated[Shell, typer.Argument(help="Which one it is for.")]) -> None:
     """Print the script that completes commands in a shell.
 
-    For bash: `eval "$(sluice completion bash)"` in ~/.bashrc.
+    `eval "$(sluice completion bash)"` in ~/.bashrc; the same with zsh in ~/.zshrc, behind compinit;
+    `sluice completion fish | source` in ~/.config/fish/config.fish.
     """
     print(
         typers.get_completion_script(  # type: ignore[attr-defined]  # Its documented options call it, too.
