@@ -21,7 +21,7 @@ WORD = re.compile(r" *[^ \n]+| +|\n+")
 
 #: A longer word is not kept: it hardly comes again.
 LONGEST_KEPT = 48
-#: So many words are kept, at 300 to 700 bytes each; then all are forgotten, and the usual ones soon come again.
+#: So many words are kept, at 300 to 700 bytes each; then all are forgotten, and the usual ones soon are back.
 WORDS_KEPT = 32_768
 
 
