@@ -29,6 +29,8 @@ from app.models.document import Document
 from app.schemas.chunk import ChunkPage, ChunkResponse
 from app.services.content_service import ContentService
 
+CONTENT = "/documents/{document_id}/content"
+
 router = APIRouter(tags=["documents"])
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -66,8 +68,9 @@ async def list_chunks(
     )
 
 
+@router.head(CONTENT, include_in_schema=False)
 @router.get(
-    "/documents/{document_id}/content",
+    CONTENT,
     response_class=Response,
     responses={
         200: {

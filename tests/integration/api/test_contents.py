@@ -60,6 +60,17 @@ async def test_the_bytes_come_back_as_they_were_sent(client: httpx.AsyncClient) 
     assert "filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%80%9E7%E2%80%9C.txt" in disposition
 
 
+async def test_its_head_comes_alone_to_who_asks_for_that(client: httpx.AsyncClient) -> None:
+    location = await posted(client, TEXT.encode(), "gates.txt")
+    whole = await client.get(f"{location}/content")
+
+    head = await client.head(f"{location}/content")
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == whole.headers
+    assert (await client.head(f"/documents/{uuid4()}/content")).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("content", "name"), [(PAGE, "page.html"), (b"<?xml version='1.0'?><svg><script/></svg>", "x.svg")]
 )
