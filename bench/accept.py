@@ -58,7 +58,7 @@ class Side(NamedTuple):
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=9)
-    arguments.add_argument("--requests", type=int, default=600, help="of each side in each round")
+    arguments.add_argument("--requests", type=int, default=1500, help="of each side in each round")
     asked = arguments.parse_args()
     setting = (
         f"{DOCUMENT_BYTES:,} bytes of JSON, {CONNECTIONS} connections, one API process each, fsync on;"
