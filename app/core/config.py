@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     SWEEP_S: float = Field(default=5, ge=0.1, le=600)
     RETRY_BACKOFF_S: float = Field(default=10, ge=0.01, le=3600)
     SHUTDOWN_GRACE_S: float = Field(default=10, ge=0, le=600)
+    WORKER_NICENESS: int = Field(default=5, ge=0, le=19)
 
     # Events.
     EVENTS_KEPT_H: float = Field(default=24, gt=0, le=24 * 365)

@@ -71,6 +71,7 @@ class WorkerLifecycle(Middleware):
 
     def after_process_boot(self, broker: Broker) -> None:  # noqa: ARG002
         configure_logging(self.settings.LOG_LEVEL, self.settings.LOG_FORMAT)
+        os.nice(self.settings.WORKER_NICENESS)  # Whoever searches meanwhile waits for an answer.
         asyncio.set_event_loop_policy(
             uvloop.EventLoopPolicy()
         )  # The AsyncIO middleware makes its loop by it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
@@ -219,6 +220,18 @@ def test_a_worker_that_cannot_boot_ends_with_the_reason(
     finally:
         worker.stop()
     assert reason in worker.log
+
+
+def test_a_worker_and_its_parsers_stand_back_for_those_who_search(environment, tmp_path) -> None:
+    nice = {"WORKER_NICENESS": "3"}
+    with worker_process(environment | nice, tmp_path / "log", *ONE_PROCESS) as worker:
+        (pid,) = {int(pid) for pid in re.findall(r"worker_started .*worker=\S+:(\d+)", worker.log)}
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        parsers = [int(below) for thread in threads for below in (thread / "children").read_text().split()]
+
+        stand_back = {each: os.getpriority(os.PRIO_PROCESS, each) for each in (pid, *parsers)}
+    assert parsers
+    assert set(stand_back.values()) == {os.getpriority(os.PRIO_PROCESS, 0) + 3}
 
 
 def test_a_malformed_message_harms_nobody(environment, ask, settings: Settings, tmp_path) -> None:
