@@ -74,8 +74,8 @@ class Tokens:
             return False
         self._reached = _slice_end(self._text, begin)
         offsets = self._token_offsets(self._text[begin : self._reached])
-        self._starts.extend([begin + start for start, _ in offsets])
-        self._ends.extend([begin + end for _, end in offsets])
+        self._starts.extend(begin + offset[0] for offset in offsets)
+        self._ends.extend(begin + offset[1] for offset in offsets)
         self._seams.append(self._reached)
         return True
 

@@ -153,6 +153,10 @@ class CorruptFile(PermanentError):
     code = "corrupt_file"
 
 
+class CrossOrigin(PermanentError):
+    code = "cross_origin"
+
+
 class PayloadTooLarge(PermanentError):
     code = "payload_too_large"
 

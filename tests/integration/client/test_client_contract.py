@@ -15,7 +15,7 @@ from app.client.items import Item
 #: Each operation's method, and what its parameters and its body's fields are called there, where not the
 #: same. None: the client does it by itself.
 OPERATIONS: dict[tuple[str, str], tuple[str, dict[str, str | None]]] = {
-    ("post", "/ingest"): ("ingest", {"idempotency-key": "idempotency_key", "content": "text"}),
+    ("post", "/ingest"): ("ingest", {"Idempotency-Key": "idempotency_key", "content": "text"}),
     ("post", "/ingest/batch"): (
         "ingest_many",
         {"accept": None, "external_ids": "external_id", "content": "text"},
