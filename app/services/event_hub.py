@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from app.core.database import UNREACHABLE
+from app.core.tasks import end
 from app.models import event_log
 from app.models.event_log import Change, EventFilter, Place
 from app.services.progress import Step
@@ -169,9 +170,7 @@ class EventHub:
         """End everybody, and let go of the connections."""
         self.end_all()
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         self._disconnect()
 
     def _all(self) -> list[Listener]:

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from app.core.tasks import end
 from app.errors import Interrupted, LeaseLost, ServiceError
 from app.models.document import Document
 
@@ -63,9 +64,7 @@ class Leases:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         self._disconnect()
 
     @asynccontextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
 from app.core.database import BROKEN
+from app.core.tasks import end
 from app.models import workers
 
 log = structlog.get_logger(__name__)
@@ -24,9 +25,7 @@ async def seen_alive(name: str, *, every_s: float, for_s: float) -> AsyncIterato
     try:
         yield
     finally:
-        saying.cancel()
-        with suppress(asyncio.CancelledError):
-            await saying
+        await end(saying)
         try:
             await workers.say_gone(name)
         except Exception as error:  # It runs out by itself, and whoever stops has more to close.

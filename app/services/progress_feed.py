@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
 
 from app.core.progress_channel import REDIS_UNREACHABLE, ProgressChannel
+from app.core.tasks import end
 from app.models.document_status import DocumentStatus
 from app.models.event_log import Change, EventFilter, Run
 from app.services.progress import Step
@@ -54,9 +55,7 @@ class ProgressFeed:
         try:
             yield
         finally:
-            gathering.cancel()
-            with suppress(asyncio.CancelledError):
-                await gathering
+            await end(gathering)
             self._steps.clear()
             self._known.clear()
 

@@ -345,6 +345,14 @@ async def steps(listener: Listener, until_done: int) -> list[Step]:
     return heard
 
 
+async def test_listening_can_end_at_any_moment_also_while_it_connects(channel: ProgressChannel) -> None:
+    feed = ProgressFeed(channel)
+    async with asyncio.timeout(60):  # Of the first twenty, one hung for ever.
+        for number in range(200):
+            async with feed.listening():
+                await asyncio.sleep(number * 0.00002)
+
+
 async def test_progress_is_told_between_the_moments_at_which_the_row_says_it(
     hub: EventHub, channel: ProgressChannel, settings: Settings
 ) -> None:
