@@ -15,10 +15,11 @@ import numpy as np
 
 from app.core.config import Settings
 from app.core.database import database, migrate
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.chunk import NewChunk
 from app.models.collection import Collection
-from app.models.document import Document, Ingested, NewDocument
+from app.models.document import Ingested
 from app.models.vector_space import VectorSpace
 
 SEEDS = 500
@@ -99,7 +100,7 @@ async def seed(space_id: int) -> None:
     texts = Texts("seed")
     for _ in range(SEEDS):
         text = texts.next()
-        await Document.accept(offered(text))
+        await acceptance.accept(offered(text))
         document = await backlog.claim_due(owner=OWNER, lease_s=LEASE_S)
         assert document is not None
         assert await document.complete(ingested(text, space_id))

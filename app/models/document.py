@@ -1,4 +1,5 @@
-"""A document and its moves: with backlog.py, which moves many at once, all that writes a document's status.
+"""A document and its moves: with acceptance.py, where it begins, and backlog.py and completion.py, which move
+many at once, all that writes a document's status.
 
 Every move is one guarded `UPDATE … WHERE id = … AND status IN (…) RETURNING`: no row means that somebody else
 was first. `attempt` is the fence: `claim` raises it, and a worker that still works under an older number can
@@ -11,11 +12,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +25,7 @@ from tortoise.fields.db_defaults import Now
 from tortoise.queryset import QuerySet
 from uuid_utils.compat import uuid7
 
-from app.errors import Cancelled, CollectionDeleting
+from app.errors import Cancelled
 from app.models.attempt import BEGUN, ended
 from app.models.chunk import Chunk
 from app.models.collection import Collection
@@ -48,7 +48,10 @@ from app.models.sql import fetch, transaction
 from app.models.told_error import told
 from app.models.turns import IS_NEARLY_FIRST, next_turn
 
-__all__ = ["Accepted", "Document", "DocumentStatus", "Ingested", "NewDocument", "Stage"]
+if TYPE_CHECKING:
+    from app.models.acceptance import NewDocument
+
+__all__ = ["Document", "DocumentStatus", "Ingested", "Stage"]
 
 #: The first run and five retries.
 MAX_FAILURES = 6
@@ -59,10 +62,6 @@ EMPTY: Mapping[str, Any] = MappingProxyType({"title": None, "metadata": {}})
 #: What an embedding service may ask a document to wait.
 LONGEST_WAIT_S = 3600
 
-#: How long those who are accepted together may wait for a row that one of them would replace: it is locked
-#: while its chunks are stored, which may take minutes.
-IMPATIENTLY = "100ms"
-
 #: By $1, for $2 seconds; not from now(), which is when a wait for the row began.
 LEASED = "lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval(secs => $2)"
 
@@ -70,47 +69,9 @@ LEASED = "lease_owner = $1, lease_expires_at = clock_timestamp() + make_interval
 UNSENT = "timestamptz 'epoch'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDocument:
-    """What `accept` needs to know. Exactly one of `content` and `content_key` is set."""
-
-    sha256: str  # Of the content, in hexadecimal.
-    size_bytes: int
-    media_type: str
-    content: bytes | None = None
-    content_key: str | None = None
-    collection: str = "default"
-    external_id: str | None = None
-    title: str | None = None
-    source_name: str | None = None
-    metadata: Mapping[str, Any] | None = None
-
-    @property
-    def identity(self) -> tuple[str, str | None, str | None]:
-        """Equal for what is the same document."""
-        return self.collection, self.external_id, self.sha256 if self.external_id is None else None
-
-
 def first_message(document_id: UUID, version: int) -> str:
     """What the first message about a version is called in the queue: who makes it superfluous finds it."""
     return f"{document_id}:{version}"
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of a document that was offered."""
-
-    document_id: UUID
-    status: DocumentStatus
-    created: bool  # A new document, or a new version of one.
-    queued: bool  # Somebody has to ring the doorbell.
-    unused_key: str | None = None  # Stored content that no row points to any more.
-    version: int = 1  # When it was created.
-
-    @property
-    def message_id(self) -> str | None:
-        """What the message about a new version is called; None when it is none."""
-        return first_message(self.document_id, self.version) if self.created and self.queued else None
 
 
 class Document(Model):
@@ -165,270 +126,6 @@ class Document(Model):
         """Documents that these hold for, but for those that go with their collection."""
         gone = Subquery(Collection.filter(deleting_at__isnull=False).values("name"))
         return cls.filter(**conditions).exclude(collection__in=gone)
-
-    # --- accept ---------------------------------------------------------------------------------------------
-
-    @classmethod
-    async def accept(cls, new: NewDocument) -> Accepted:
-        """Make the document durable, or find the one that it is already.
-
-        With no `external_id` a document is its `(collection, sha256)`, else its `(collection, external_id)`.
-        The same again changes nothing, except that a FAILED one is queued again; a known `external_id` with
-        other content becomes that document's next version. A hundred equal calls at once make one row.
-
-        Raises:
-            CollectionDeleting: Its collection is on its way out.
-        """
-        while True:
-            if accepted := await cls._insert(new):
-                return accepted
-            if known := await cls._find(new):
-                accepted = await known._meet(new)
-                if accepted is not None:
-                    return accepted
-            # It was deleted, or changed by someone else, between our two looks: look again.
-
-    @classmethod
-    async def accept_many(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
-        """`accept` for as many as can be had in two statements: what is new, and what is known unchanged.
-
-        Returns:
-            In the order of `many`; None for one that `accept` itself has to look at, after these: an update,
-            a FAILED one, one that somebody else is making just now, or the same twice among these.
-        """
-        result: list[Accepted | None] = [None] * len(many)
-        # Of each, its first; in their order, which is that of their turns.
-        left = sorted({new.identity: n for n, new in reversed(list(enumerate(many)))}.values())
-        async with transaction() as db:
-            # A first import fills an empty table faster than anybody counts it: a plan that was made for it
-            # then would read all of it for each document.
-            await fetch(
-                "SELECT set_config('plan_cache_mode', 'force_custom_plan', TRUE),"
-                " set_config('enable_seqscan', 'off', TRUE)",
-                db=db,
-            )
-            for look in (cls._unchanged, cls._insert_many) if many else ():
-                for n, accepted in zip(left, await look([many[n] for n in left], db), strict=True):
-                    result[n] = accepted
-                left = [n for n in left if result[n] is None]
-        return result
-
-    @classmethod
-    async def accept_new(cls, many: Sequence[NewDocument]) -> list[Accepted | None]:
-        """`accept` for those that are new, in one statement that waits for nobody.
-
-        Returns:
-            In the order of `many`; None for one that `accept` itself has to look at.
-
-        Raises:
-            tortoise.exceptions.OperationalError: One of them is locked by somebody else; none was written.
-        """
-        return await cls._insert_many(many, None, lock_timeout=IMPATIENTLY)
-
-    @classmethod
-    async def _unchanged(cls, many: Sequence[NewDocument], db: Any) -> list[Accepted | None]:
-        rows = await fetch(
-            """
-            WITH asked AS (
-                SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
-                    WITH ORDINALITY AS a (collection, external_id, sha256, n)
-                WHERE NOT EXISTS (
-                    SELECT FROM collections WHERE name = a.collection AND deleting_at IS NOT NULL
-                )
-            )
-            -- LIMIT has each looked up by itself: while statistics are old, a join compares all with all.
-            SELECT n - 1 AS position, d.id, d.status FROM asked AS a, LATERAL (
-                SELECT id, status FROM documents
-                WHERE collection = a.collection AND sha256 = a.sha256 AND external_id IS NULL LIMIT 1
-            ) AS d WHERE a.external_id IS NULL AND d.status <> 'FAILED'
-            UNION ALL
-            SELECT n - 1, d.id, d.status FROM asked AS a, LATERAL (
-                SELECT id, status, sha256 FROM documents
-                WHERE collection = a.collection AND external_id = a.external_id LIMIT 1
-            ) AS d WHERE d.sha256 = a.sha256 AND d.status <> 'FAILED'
-            """,
-            [new.collection for new in many],
-            [new.external_id for new in many],
-            [new.sha256 for new in many],
-            db=db,
-        )
-        known: list[Accepted | None] = [None] * len(many)
-        for row in rows:
-            known[row["position"]] = Accepted(
-                row["id"],
-                DocumentStatus(row["status"]),
-                created=False,
-                queued=False,
-                unused_key=many[row["position"]].content_key,
-            )
-        return known
-
-    @classmethod
-    async def _insert_many(
-        cls, many: Sequence[NewDocument], db: Any, *, lock_timeout: str | None = None
-    ) -> list[Accepted | None]:
-        """Each takes the place of its name in an index: in one order for all, or two batches could wait for
-        each other."""
-        ids = [uuid7() for _ in many]
-        rows = await fetch(
-            f"""
-            WITH patience AS MATERIALIZED (
-                SELECT set_config('lock_timeout', COALESCE($12, current_setting('lock_timeout')), TRUE)
-            ), new AS MATERIALIZED (
-                SELECT n.* FROM patience, unnest(
-                    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                    $8::bigint[], $9::text[], $10::text[], $11::bytea[]
-                ) AS n (id, collection, external_id, title, source_name, media_type, sha256,
-                        size_bytes, content_key, metadata, content)
-            ), named AS (
-                INSERT INTO collections (name)
-                SELECT DISTINCT collection FROM new
-                WHERE NOT EXISTS (SELECT FROM collections WHERE name = new.collection)
-                ORDER BY collection
-                ON CONFLICT DO NOTHING
-            ), turns AS (
-                SELECT collection, {next_turn("c.collection")} AS first
-                FROM (SELECT DISTINCT collection FROM new) AS c
-            ), accepted AS (
-                INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
-                                       size_bytes, content_key, metadata, turn)
-                SELECT id, collection, external_id, title, source_name, media_type, sha256,
-                    size_bytes, content_key, metadata::jsonb,
-                    first - 1 + row_number() OVER (PARTITION BY collection ORDER BY id)
-                FROM new JOIN turns USING (collection) WHERE NOT EXISTS (
-                    SELECT FROM collections WHERE name = new.collection AND deleting_at IS NOT NULL
-                ) ORDER BY collection, external_id, sha256
-                ON CONFLICT DO NOTHING RETURNING id
-            ), stored AS (
-                INSERT INTO document_contents (document_id, content)
-                SELECT id, content FROM accepted JOIN new USING (id) WHERE content IS NOT NULL
-            )
-            SELECT id FROM accepted
-            """,
-            ids,
-            [new.collection for new in many],
-            [new.external_id for new in many],
-            [new.title for new in many],
-            [new.source_name for new in many],
-            [new.media_type for new in many],
-            [new.sha256 for new in many],
-            [new.size_bytes for new in many],
-            [new.content_key for new in many],
-            [json.dumps(new.metadata or {}) for new in many],
-            [new.content for new in many],
-            lock_timeout,
-            db=db,
-        )
-        made = {row["id"] for row in rows}
-        return [
-            Accepted(id_, DocumentStatus.PENDING, created=True, queued=True) if id_ in made else None
-            for id_ in ids
-        ]
-
-    @classmethod
-    async def _insert(cls, new: NewDocument) -> Accepted | None:
-        rows = await fetch(
-            f"""
-            WITH named AS (
-                INSERT INTO collections (name)
-                SELECT $2::varchar WHERE NOT EXISTS (SELECT FROM collections WHERE name = $2::varchar)
-                ON CONFLICT DO NOTHING
-            ), accepted AS (
-                INSERT INTO documents (id, collection, external_id, title, source_name, media_type, sha256,
-                                       size_bytes, content_key, metadata, turn)
-                SELECT $1, $2::varchar, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, {next_turn("$2::varchar")}
-                WHERE NOT EXISTS (
-                    SELECT FROM collections WHERE name = $2::varchar AND deleting_at IS NOT NULL
-                )
-                ON CONFLICT DO NOTHING RETURNING id
-            ), stored AS (
-                INSERT INTO document_contents (document_id, content)
-                SELECT id, $11::bytea FROM accepted WHERE $11::bytea IS NOT NULL
-            )
-            SELECT (SELECT id FROM accepted) AS id, EXISTS (
-                SELECT FROM collections WHERE name = $2::varchar AND deleting_at IS NOT NULL
-            ) AS is_deleting
-            """,
-            uuid7(),
-            new.collection,
-            new.external_id,
-            new.title,
-            new.source_name,
-            new.media_type,
-            new.sha256,
-            new.size_bytes,
-            new.content_key,
-            json.dumps(new.metadata or {}),
-            new.content,
-        )
-        if rows[0]["is_deleting"]:
-            raise CollectionDeleting(new.collection)
-        if rows[0]["id"] is None:
-            return None
-        return Accepted(rows[0]["id"], DocumentStatus.PENDING, created=True, queued=True)
-
-    @classmethod
-    async def _find(cls, new: NewDocument) -> Self | None:
-        if new.external_id is None:
-            return await cls.get_or_none(
-                collection=new.collection, sha256=new.sha256, external_id__isnull=True
-            )
-        return await cls.get_or_none(collection=new.collection, external_id=new.external_id)
-
-    async def _meet(self, new: NewDocument) -> Accepted | None:
-        if self.sha256 != new.sha256:
-            return await self._renew(new)
-        if self.status == DocumentStatus.FAILED:
-            if not await self.retry(self.id):
-                return None
-            return Accepted(
-                self.id, DocumentStatus.PENDING, created=False, queued=True, unused_key=new.content_key
-            )
-        return Accepted(
-            self.id, DocumentStatus(self.status), created=False, queued=False, unused_key=new.content_key
-        )
-
-    async def _renew(self, new: NewDocument) -> Accepted | None:
-        """Begin the next version; the chunks of this one answer searches until the new ones are there."""
-        async with transaction() as db:
-            await self._lock(self.id, db)
-            renewed = await self._move(
-                RENEW,
-                self.id,
-                f"""version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
-                stage = 'queued', next_attempt_at = now(), sent_at = now(),
-                turn = {next_turn("documents.collection")},
-                sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
-                title = COALESCE($6::text, CASE WHEN patched_title THEN title END),
-                metadata = CASE WHEN $7::jsonb = '{{}}' AND patched_metadata THEN metadata ELSE $7::jsonb END,
-                patched_title = patched_title AND $6::text IS NULL,
-                patched_metadata = patched_metadata AND $7::jsonb = '{{}}'""",
-                new.sha256,
-                new.size_bytes,
-                new.media_type,
-                new.content_key,
-                new.source_name,
-                new.title,
-                json.dumps(new.metadata or {}),
-                version=self.version,
-                db=db,
-            )
-            if renewed is None:
-                return None
-            await db.execute_query("DELETE FROM document_contents WHERE document_id = $1", [self.id])
-            if new.content is not None:
-                await db.execute_query(
-                    "INSERT INTO document_contents (document_id, content) VALUES ($1, $2)",
-                    [self.id, new.content],
-                )
-        return Accepted(
-            self.id,
-            DocumentStatus.PENDING,
-            created=True,
-            queued=True,
-            unused_key=self.content_key,
-            version=self.version + 1,
-        )
 
     # --- what a worker does ---------------------------------------------------------------------------------
 
@@ -600,6 +297,45 @@ class Document(Model):
             sent_at = now(), turn = {next_turn("documents.collection")}""",
         )
         return retried is not None
+
+    async def renew(self, new: NewDocument) -> Self | None:
+        """Begin the next version; the chunks of this one answer searches until the new ones are there.
+
+        Returns:
+            The row as it is now; None when somebody else was first.
+        """
+        async with transaction() as db:
+            await self._lock(self.id, db)
+            renewed = await self._move(
+                RENEW,
+                self.id,
+                f"""version = version + 1, attempt = attempt + 1, failures = 0, processing_errors = NULL,
+                stage = 'queued', next_attempt_at = now(), sent_at = now(),
+                turn = {next_turn("documents.collection")},
+                sha256 = $1, size_bytes = $2, media_type = $3, content_key = $4, source_name = $5,
+                title = COALESCE($6::text, CASE WHEN patched_title THEN title END),
+                metadata = CASE WHEN $7::jsonb = '{{}}' AND patched_metadata THEN metadata ELSE $7::jsonb END,
+                patched_title = patched_title AND $6::text IS NULL,
+                patched_metadata = patched_metadata AND $7::jsonb = '{{}}'""",
+                new.sha256,
+                new.size_bytes,
+                new.media_type,
+                new.content_key,
+                new.source_name,
+                new.title,
+                json.dumps(new.metadata or {}),
+                version=self.version,
+                db=db,
+            )
+            if renewed is None:
+                return None
+            await db.execute_query("DELETE FROM document_contents WHERE document_id = $1", [self.id])
+            if new.content is not None:
+                await db.execute_query(
+                    "INSERT INTO document_contents (document_id, content) VALUES ($1, $2)",
+                    [self.id, new.content],
+                )
+        return renewed
 
     @classmethod
     async def cancel(cls, document_id: UUID) -> bool:

@@ -18,8 +18,9 @@ from app.errors import (
     ServiceError,
     TooManyItems,
 )
+from app.models import acceptance
+from app.models.acceptance import Accepted, NewDocument
 from app.models.batch import Batch, ItemResult
-from app.models.document import Accepted, Document, NewDocument
 from app.models.told_error import told
 from app.services.intake_service import IntakeService, Offer, small_document
 
@@ -162,7 +163,7 @@ class BatchService:
     async def _together(group: list[_Entry]) -> dict[int, Accepted]:
         """By their index, those that could be accepted in one go; the others need a closer look."""
         try:
-            accepted = await Document.accept_many([entry.small for entry in group if entry.small])
+            accepted = await acceptance.accept_many([entry.small for entry in group if entry.small])
         except Exception as error:  # Each finds out for itself whether it was the one.
             log.warning("group_not_accepted", error=str(error) or type(error).__name__)
             return {}

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from app.models.document import Accepted, Document, NewDocument
+from app.models import acceptance
+from app.models.acceptance import Accepted, NewDocument
 from app.services.grouping import Grouped
 
 log = structlog.get_logger(__name__)
@@ -17,7 +18,7 @@ LEAST_BYTES = GROUP_BYTES // 64
 
 
 class GroupCommit:
-    """`Document.accept`, where those that come during one commit share the next.
+    """`acceptance.accept`, where those that come during one commit share the next.
 
     What comes to an idle service is written at once, by itself. A commit takes as long for fifty documents as
     for one, so that the busier the service, the less each of them costs.
@@ -29,14 +30,14 @@ class GroupCommit:
         )
 
     async def accept(self, new: NewDocument) -> Accepted:
-        """Make the document durable, or find the one that it is already; see `Document.accept`."""
-        return await self._grouped(new) or await Document.accept(new)
+        """Make the document durable, or find the one that it is already; see `acceptance.accept`."""
+        return await self._grouped(new) or await acceptance.accept(new)
 
 
 async def _accepted(group: Sequence[NewDocument]) -> Sequence[Accepted | None]:
     """What became of each; None for one that the group's statement could not take."""
     try:
-        return await Document.accept_new(group)
+        return await acceptance.accept_new(group)
     except Exception as error:  # Each finds out for itself whether it was the one, and waits for no other.
         log.warning("group_not_accepted", documents=len(group), error=str(error) or type(error).__name__)
         return [None] * len(group)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from app.errors import EmptyFile, IdempotencyKeyReused
-from app.models.document import Accepted, Document, DocumentStatus, NewDocument
+from app.models import acceptance
+from app.models.acceptance import Accepted, NewDocument
+from app.models.document import DocumentStatus
 from app.models.idempotency_key import IdempotencyKey
 from app.models.sql import transaction
 from app.parsing.detection import HEAD_BYTES, detect
@@ -61,7 +63,7 @@ class IntakeService:
 
     async def accept_small(self, new: NewDocument) -> Accepted:
         """Make a `small_document` durable, or find the one that it is already."""
-        accepted = await Document.accept(new)
+        accepted = await acceptance.accept(new)
         if accepted.unused_key is not None:  # Of the version before.
             await asyncio.to_thread(self.store.delete, accepted.unused_key)
         return accepted
@@ -106,12 +108,12 @@ def small_document(offer: Offer, content: bytes) -> NewDocument:
 async def _accept_once(new: NewDocument, key: str | None) -> Accepted:
     """Accept; or, when a request with this key was answered before, answer the same again and do nothing."""
     if key is None:
-        return await Document.accept(new)
+        return await acceptance.accept(new)
     fingerprint = _fingerprint(new)
     async with transaction():  # Document and key are there together, or neither is.
         known = await IdempotencyKey.begin(key, fingerprint)
         if known is None:
-            accepted = await Document.accept(new)
+            accepted = await acceptance.accept(new)
             await IdempotencyKey.answer(key, accepted.document_id, accepted.status, created=accepted.created)
             return accepted
     if known.fingerprint != fingerprint:

@@ -17,10 +17,11 @@ import numpy as np
 from tortoise import connections
 
 from app.errors import NoText, TransientError
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.backlog import FailedFilter
 from app.models.chunk import NewChunk
-from app.models.document import Document, Ingested, NewDocument
+from app.models.document import Document, Ingested
 from app.models.document_content import DocumentContent
 
 DIMENSIONS = 64
@@ -92,7 +93,7 @@ class World:
         number = len(self.known)
         external_id = f"e{number}" if has_external_id else None
         content = f"document {number}".encode()
-        accepted = await Document.accept(_new(content, external_id))
+        accepted = await acceptance.accept(_new(content, external_id))
         assert accepted.created
         self.known.append(Known(accepted.document_id, external_id, [content]))
         self._send(accepted.document_id, is_sent=is_sent)
@@ -100,7 +101,7 @@ class World:
     async def accept_again(self, number: int, *, is_sent: bool) -> None:
         """The same content: nothing changes, unless it is FAILED, or was deleted."""
         known = self._living(self._one(number))
-        accepted = await Document.accept(_new(known.contents[-1], known.external_id))
+        accepted = await acceptance.accept(_new(known.contents[-1], known.external_id))
         if known.is_deleted:
             self.known.append(Known(accepted.document_id, known.external_id, [known.contents[-1]]))
         assert accepted.created == known.is_deleted
@@ -115,7 +116,7 @@ class World:
             return
         self._updates += 1  # Never one that the document has already: that would be no update.
         content = f"{known.external_id}, update {self._updates}".encode()
-        accepted = await Document.accept(_new(content, known.external_id))
+        accepted = await acceptance.accept(_new(content, known.external_id))
         assert (accepted.document_id, accepted.created) == (known.document_id, True)
         known.contents.append(content)
         self._send(accepted.document_id, is_sent=is_sent)

@@ -20,7 +20,9 @@ from app.core.config import Settings
 from app.core.database import database
 from app.embedded import EmbeddedValkey
 from app.jobs.doorbell import PATIENCE_S, Doorbell
-from app.models.document import Document, NewDocument
+from app.models import acceptance
+from app.models.acceptance import NewDocument
+from app.models.document import Document
 from tests.support import emptied_database
 
 
@@ -60,7 +62,7 @@ async def documents(settings: Settings, migrated: None) -> AsyncIterator[list[UU
             NewDocument(sha256=f"{n:064d}", size_bytes=1, media_type="text/plain", content=b"x")
             for n in range(50)
         ]
-        yield [accepted.document_id for accepted in await Document.accept_many(many) if accepted]
+        yield [accepted.document_id for accepted in await acceptance.accept_many(many) if accepted]
 
 
 async def unsent() -> set[UUID]:

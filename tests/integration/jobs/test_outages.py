@@ -16,8 +16,9 @@ import redis
 from app.core.config import Settings
 from app.core.database import database, migrate
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
-from app.models import backlog
-from app.models.document import Document, NewDocument
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
+from app.models.document import Document
 from tests.processes import eventually, worker_process
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ def ask(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
 async def accepted_without_message(number: int = 1) -> UUID:
     """As the API leaves a document that it cannot send."""
     new = NewDocument(sha256=f"{number:064d}", size_bytes=4, media_type="text/plain", content=b"gate")
-    document_id = (await Document.accept(new)).document_id
+    document_id = (await acceptance.accept(new)).document_id
     await backlog.put_back_unsent([document_id])
     return document_id
 

@@ -16,8 +16,9 @@ from app.core.config import Settings
 from app.core.database import database
 from app.jobs import reconciler
 from app.jobs.reconciler import BATCH, LANES, Reconciler
-from app.models import backlog
-from app.models.document import Document, NewDocument
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
+from app.models.document import Document
 from tests.support import emptied_database
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -79,7 +80,7 @@ async def nothing_is_due() -> bool:
 
 async def accepted(number: int) -> UUID:
     new = NewDocument(sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x")
-    return (await Document.accept(new)).document_id
+    return (await acceptance.accept(new)).document_id
 
 
 async def run(statement: str) -> None:

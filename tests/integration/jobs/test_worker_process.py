@@ -19,8 +19,10 @@ from app.core.config import Settings
 from app.core.database import database, migrate
 from app.core.queue import broker
 from app.jobs.ingestion_job import process_ingestion
+from app.models import acceptance
+from app.models.acceptance import NewDocument
 from app.models.chunk import Chunk
-from app.models.document import Document, NewDocument
+from app.models.document import Document
 from tests.processes import EmbeddingService, WorkerProcess, eventually, worker_process
 
 T = TypeVar("T")
@@ -81,7 +83,7 @@ def new(number: int = 0) -> NewDocument:
 
 
 async def accept(number: int = 0) -> UUID:
-    return (await Document.accept(new(number))).document_id
+    return (await acceptance.accept(new(number))).document_id
 
 
 def in_status(ask: Callable[..., T], document_id: UUID, *statuses: str) -> Callable[[], Document | None]:

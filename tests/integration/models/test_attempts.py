@@ -11,9 +11,10 @@ from tortoise import connections
 from app.core.config import Settings
 from app.core.database import database
 from app.errors import EmbedderUnavailable, NoText
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.attempt import Attempt
-from app.models.document import Document, Ingested, NewDocument, Stage
+from app.models.document import Document, Ingested, Stage
 from tests.support import emptied_database
 
 DONE = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=[])
@@ -38,7 +39,7 @@ def new(content: bytes = b"x") -> NewDocument:
 
 async def claimed(document_id: UUID | None = None) -> Document:
     document = await Document.claim(
-        document_id or (await Document.accept(new())).document_id, owner="host:1", lease_s=30
+        document_id or (await acceptance.accept(new())).document_id, owner="host:1", lease_s=30
     )
     assert document is not None
     return document
@@ -59,7 +60,7 @@ ENDINGS: dict[str, tuple[Callable[[Document], Awaitable[object]], str | None]] =
     "interrupted": (lambda document: document.hand_back(), None),
     "worker_lost": (reap, "worker_lost"),
     "cancelled": (lambda document: Document.cancel(document.id), None),
-    "superseded": (lambda _: Document.accept(new(b"y")), None),
+    "superseded": (lambda _: acceptance.accept(new(b"y")), None),
 }
 
 
@@ -111,9 +112,9 @@ async def test_a_worker_that_lost_the_document_changes_no_attempt() -> None:
 
 
 async def test_waiting_documents_have_no_open_attempt() -> None:
-    document_id = (await Document.accept(new())).document_id
+    document_id = (await acceptance.accept(new())).document_id
     await Document.cancel(document_id)
     await Document.retry(document_id)
-    await Document.accept(new(b"y"))
+    await acceptance.accept(new(b"y"))
 
     assert not await Attempt.exists()

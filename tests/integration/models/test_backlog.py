@@ -13,9 +13,10 @@ from tortoise import connections
 from app.core.config import Settings
 from app.core.database import database
 from app.errors import EmbedderUnavailable, NoText
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.backlog import FailedFilter
-from app.models.document import Document, NewDocument
+from app.models.document import Document
 from tests.support import emptied_database
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -32,7 +33,7 @@ async def accepted(number: int = 0, *, collection: str = "default") -> UUID:
     new = NewDocument(
         sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x", collection=collection
     )
-    return (await Document.accept(new)).document_id
+    return (await acceptance.accept(new)).document_id
 
 
 async def failed(number: int, error: Exception, *, collection: str = "default") -> UUID:

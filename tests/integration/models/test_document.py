@@ -13,10 +13,11 @@ from tortoise import connections, fields
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.errors import EmbedderUnavailable, NoText, TransientError
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.attempt import Attempt
 from app.models.chunk import Chunk, NewChunk
-from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested, NewDocument
+from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested
 from app.models.document_status import (
     CANCEL,
     CLAIM,
@@ -61,7 +62,7 @@ def ingested(count: int = 1) -> Ingested:
 
 
 async def accepted(**fields: str) -> UUID:
-    return (await Document.accept(new(**fields))).document_id
+    return (await acceptance.accept(new(**fields))).document_id
 
 
 async def claimed(document_id: UUID | None = None, owner: str = "a") -> Document:
@@ -96,7 +97,7 @@ MOVES: dict[str, tuple[Move, Callable[[Document], Awaitable[object]]]] = {
     "fail": (FAIL, lambda document: document.fail(NoText())),
     "retry": (RETRY, lambda document: Document.retry(document.id)),
     "cancel": (CANCEL, lambda document: Document.cancel(document.id)),
-    "renew": (RENEW, lambda document: document._renew(new(b"other"))),
+    "renew": (RENEW, lambda document: document.renew(new(b"other"))),
 }
 
 
@@ -158,7 +159,7 @@ async def test_two_workers_race_for_a_document_and_one_gets_it() -> None:
 
 
 async def test_a_hundred_equal_documents_at_once_are_one() -> None:
-    results = await asyncio.gather(*(Document.accept(new()) for _ in range(100)))
+    results = await asyncio.gather(*(acceptance.accept(new()) for _ in range(100)))
 
     assert len({result.document_id for result in results}) == 1
     assert [result.created for result in results].count(True) == 1
@@ -167,7 +168,7 @@ async def test_a_hundred_equal_documents_at_once_are_one() -> None:
 
 async def test_accepting_again_changes_nothing_and_retries_what_failed() -> None:
     document = await document_in(COMPLETED)
-    again = await Document.accept(new())
+    again = await acceptance.accept(new())
     assert (again.document_id, again.status, again.created, again.queued) == (
         document.id,
         COMPLETED,
@@ -177,7 +178,7 @@ async def test_accepting_again_changes_nothing_and_retries_what_failed() -> None
 
     await connections.get("default").execute_query("DELETE FROM documents")
     document = await document_in(FAILED)
-    again = await Document.accept(new())
+    again = await acceptance.accept(new())
     assert (again.document_id, again.status, again.created, again.queued) == (
         document.id,
         PENDING,
@@ -191,7 +192,7 @@ async def test_a_new_version_keeps_the_old_chunks_until_its_own_commit_and_fence
     assert await document.complete(ingested(2))
     at_work = None
     for content in (b"second", b"third"):
-        renewed = await Document.accept(new(content, external_id="gates"))
+        renewed = await acceptance.accept(new(content, external_id="gates"))
         assert (renewed.document_id, renewed.created, renewed.queued) == (document.id, True, True)
         if at_work is not None:
             assert not await at_work.complete(ingested(5))
@@ -207,7 +208,7 @@ async def test_a_new_version_keeps_the_old_chunks_until_its_own_commit_and_fence
 async def test_a_failed_update_leaves_the_old_version_searchable() -> None:
     document = await claimed(await accepted(external_id="gates"))
     assert await document.complete(ingested(2))
-    await Document.accept(new(b"broken", external_id="gates"))
+    await acceptance.accept(new(b"broken", external_id="gates"))
 
     assert await (await claimed(document.id)).fail(NoText())
 
@@ -329,7 +330,9 @@ async def test_who_waits_for_a_claim_to_commit_ends_its_attempt_too(settings: Se
         document_id,
     )
     steering = asyncio.create_task(
-        Document.cancel(document_id) if how == "cancel" else Document.accept(new(b"other", external_id="it"))
+        Document.cancel(document_id)
+        if how == "cancel"
+        else acceptance.accept(new(b"other", external_id="it"))
     )
     async with asyncio.timeout(20):
         while not await is_waiting_for_a_lock():

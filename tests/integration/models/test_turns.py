@@ -11,9 +11,10 @@ import pytest
 from app.core.config import Settings
 from app.core.database import database
 from app.errors import CorruptFile
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.backlog import FailedFilter
-from app.models.document import Document, NewDocument
+from app.models.document import Document
 from app.models.turns import LEEWAY
 from tests.support import emptied_database
 
@@ -35,7 +36,7 @@ async def posted(collection: str, count: int) -> list[UUID]:
         )
         for n in range(count)
     ]
-    accepted = [await Document.accept(many[0])] if count == 1 else await Document.accept_many(many)
+    accepted = [await acceptance.accept(many[0])] if count == 1 else await acceptance.accept_many(many)
     return [each.document_id for each in accepted if each is not None]
 
 
@@ -110,7 +111,7 @@ async def test_a_collection_that_comes_back_has_no_credit() -> None:
     messages = await posted("often", 50)
     await worked_on(messages[:30])
 
-    await Document.accept(
+    await acceptance.accept(
         NewDocument(sha256="f" * 64, size_bytes=1, media_type="text/plain", content=b"x", collection="seldom")
     )
 

@@ -12,9 +12,10 @@ import pytest
 from app.core import database as core
 from app.core.config import Settings
 from app.core.database import database
-from app.models import backlog
+from app.models import acceptance, backlog
+from app.models.acceptance import NewDocument
 from app.models.chunk import Chunk, NewChunk
-from app.models.document import Document, Ingested, NewDocument
+from app.models.document import Document, Ingested
 from tests.support import emptied_database
 
 CHUNK = NewChunk("gate", 0, 4, None, (), 1, np.full(64, 0.125, np.float16))
@@ -44,7 +45,7 @@ class Stopped:
 
 async def claimed(*, lease_s: float) -> Document:
     new = NewDocument(sha256="0" * 64, size_bytes=1, media_type="text/plain", content=b"x")
-    document = await Document.claim((await Document.accept(new)).document_id, owner="a", lease_s=lease_s)
+    document = await Document.claim((await acceptance.accept(new)).document_id, owner="a", lease_s=lease_s)
     assert document is not None
     return document
 

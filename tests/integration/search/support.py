@@ -8,7 +8,9 @@ from uuid import UUID
 
 from app.chunking.chunker import Chunker
 from app.embedding.hash import HashEmbedder
-from app.models.document import Document, Ingested, NewDocument
+from app.models import acceptance
+from app.models.acceptance import NewDocument
+from app.models.document import Document, Ingested
 from app.parsing.parsed_document import Heading, ParsedDocument
 from app.services.ingestion_service import ChunksOf
 
@@ -34,7 +36,7 @@ async def indexed(
             **fields,
         }
     )
-    accepted = await Document.accept(new)
+    accepted = await acceptance.accept(new)
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
     await complete(

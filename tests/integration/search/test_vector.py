@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.embedding.hash import HashEmbedder
-from app.models import vector_parts
+from app.models import acceptance, vector_parts
+from app.models.acceptance import NewDocument
 from app.models.chunk import NewChunk
-from app.models.document import Document, Ingested, NewDocument
+from app.models.document import Document, Ingested
 from app.models.sql import fetch, transaction
 from app.models.vector_parts import parts_of
 from app.models.vector_space import VectorSpace
@@ -52,7 +53,7 @@ async def stored(collection: str, vectors: NDArray[np.float16]) -> UUID:
     new = NewDocument(
         sha256="0" * 64, size_bytes=1, media_type="text/plain", content=b"x", collection=collection
     )
-    accepted = await Document.accept(new)
+    accepted = await acceptance.accept(new)
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
     chunks = [NewChunk(f"{collection} {n}", n, n + 1, n, ("H",), 1, own) for n, own in enumerate(vectors)]
@@ -184,9 +185,9 @@ async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() ->
         (hit,) = await SearchService(embedders=only(HashEmbedder())).search(Search(query="gate"))
         return hit.title, hit.source_name, hit.metadata, hit.version
 
-    document_id = (await Document.accept(version("1", "old"))).document_id
+    document_id = (await acceptance.accept(version("1", "old"))).document_id
     await completed()
-    await Document.accept(version("2", "new"))
+    await acceptance.accept(version("2", "new"))
 
     assert await cited() == ("old", "old.txt", {"title": "old"}, 1)
     await completed()

@@ -14,9 +14,10 @@ import pytest
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.core.progress_channel import ProgressChannel
-from app.models import event_log
+from app.models import acceptance, event_log
+from app.models.acceptance import NewDocument
 from app.models.batch import Batch, ItemResult
-from app.models.document import Document, NewDocument, Stage
+from app.models.document import Document, Stage
 from app.models.document_status import DocumentStatus
 from app.models.event_log import Change, EventFilter, Place
 from app.models.sql import fetch
@@ -73,7 +74,7 @@ async def accepted(number: int = 0, *, collection: str = "default") -> UUID:
     new = NewDocument(
         sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x", collection=collection
     )
-    return (await Document.accept(new)).document_id
+    return (await acceptance.accept(new)).document_id
 
 
 async def told(listener: Listener, count: int) -> list[Change]:
@@ -121,7 +122,7 @@ async def test_every_move_is_logged_once_and_beats_and_notes_are_not() -> None:
     await connection.close()
     assert await held.complete(indexing("The upper gate opens at six."))
     new = NewDocument(sha256="f" * 64, size_bytes=2, media_type="text/plain", content=b"xy", external_id="e")
-    other_id = (await Document.accept(new)).document_id
+    other_id = (await acceptance.accept(new)).document_id
     await Document.cancel(other_id)
     await Document.retry(other_id)
     await Document.remove(document_id)

@@ -13,8 +13,9 @@ from tortoise import connections
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.errors import CollectionDeleting
+from app.models.acceptance import Accepted
 from app.models.collection import Collection
-from app.models.document import Accepted, Document
+from app.models.document import Document
 from app.services.intake_service import IntakeService, Offer
 from app.storage.content_store import ContentStore
 from tests.support import emptied_database

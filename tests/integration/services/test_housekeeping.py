@@ -15,8 +15,10 @@ from tortoise import connections
 
 from app.core.config import Settings
 from app.core.database import database
+from app.models import acceptance
+from app.models.acceptance import NewDocument
 from app.models.batch import Batch, BatchItem, ItemResult
-from app.models.document import Document, NewDocument
+from app.models.document import Document
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
 from app.models.sql import fetch
@@ -45,7 +47,7 @@ async def test_what_is_old_goes_and_what_is_young_stays(tmp_path: Path) -> None:
     old, young = store.save(BytesIO(b"old")), store.save(BytesIO(b"young"))
     os.utime(store.path(old.key), (time.time() - 7200,) * 2)
     new = NewDocument(sha256="0" * 64, size_bytes=1, media_type="text/plain", content=b"x")
-    document_id = (await Document.accept(new)).document_id
+    document_id = (await acceptance.accept(new)).document_id
     await Document.cancel(document_id)
     for name in ("old", "young"):
         await IdempotencyKey.begin(name, "0" * 64)
@@ -67,7 +69,7 @@ async def test_a_batch_goes_a_week_after_all_of_it_is_final(tmp_path: Path) -> N
     batches = {}
     for number, name in enumerate(("old", "young", "under way", "just final", "all refused")):
         new = NewDocument(sha256=f"{number:064}", size_bytes=1, media_type="text/plain", content=b"x")
-        document_id = (await Document.accept(new)).document_id
+        document_id = (await acceptance.accept(new)).document_id
         result = ItemResult(index=0, document_id=document_id, created=True)
         if name == "all refused":
             result = ItemResult(index=0, error={"code": "empty_file"})

@@ -11,9 +11,10 @@ import pytest
 
 from app.core.config import Settings
 from app.core.database import connect, database
-from app.models import vector_parts
+from app.models import acceptance, vector_parts
+from app.models.acceptance import NewDocument
 from app.models.chunk import NewChunk
-from app.models.document import Document, Ingested, NewDocument
+from app.models.document import Document, Ingested
 from app.models.sql import fetch
 from app.models.vector_parts import parts_of
 from app.models.vector_space import VectorSpace
@@ -44,7 +45,7 @@ async def stored(number: int, vectors: int) -> None:
     new = NewDocument(
         sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x", collection="default"
     )
-    document = await Document.claim((await Document.accept(new)).document_id, owner="a", lease_s=300)
+    document = await Document.claim((await acceptance.accept(new)).document_id, owner="a", lease_s=300)
     assert document is not None
     made = RANDOM.standard_normal((vectors, DIMENSIONS))
     units = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float16)

@@ -12,7 +12,9 @@ import pytest
 from app.core.config import Settings
 from app.core.database import connect, database
 from app.errors import Interrupted, LeaseLost
-from app.models.document import Document, Ingested, NewDocument, Stage
+from app.models import acceptance
+from app.models.acceptance import NewDocument
+from app.models.document import Document, Ingested, Stage
 from app.models.sql import transaction
 from app.services.leases import Leases
 from tests.support import emptied_database
@@ -33,7 +35,7 @@ async def leases(settings: Settings) -> AsyncIterator[Leases]:
 
 async def claimed(number: int = 0) -> Document:
     new = NewDocument(sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x")
-    accepted = await Document.accept(new)
+    accepted = await acceptance.accept(new)
     document = await Document.claim(accepted.document_id, owner="a", lease_s=1)
     assert document is not None
     return document

@@ -17,7 +17,9 @@ import pytest
 
 from app.core.config import Settings
 from app.core.database import connect, database
-from app.models.document import Accepted, Document, NewDocument
+from app.models import acceptance
+from app.models.acceptance import Accepted, NewDocument
+from app.models.document import Document
 from app.services.intake_service import IntakeService, Offer
 from app.services.orphans import BATCH, adopt, remove_orphans
 from app.storage.content_store import MARK, ContentStore
@@ -112,7 +114,7 @@ async def test_more_files_than_a_batch_are_all_looked_at(store: ContentStore) ->
 async def test_a_file_whose_accept_is_stopped_before_its_row_stays_however_old_it_is(
     store: ContentStore, intake: IntakeService
 ) -> None:
-    accept = Document.accept
+    accept = acceptance.accept
     has_file, go_on = asyncio.Event(), asyncio.Event()
 
     async def held_up(new: NewDocument) -> Accepted:
@@ -120,7 +122,7 @@ async def test_a_file_whose_accept_is_stopped_before_its_row_stays_however_old_i
         await go_on.wait()
         return await accept(new)
 
-    with patch.object(Document, "accept", held_up):
+    with patch.object(acceptance, "accept", held_up):
         accepting = asyncio.create_task(intake.accept(Offer(content=io.BytesIO(TEXT.encode()))))
         await has_file.wait()
         (path,) = files(store)

@@ -20,8 +20,10 @@ from app.core.database import connect, database
 from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder, TextKind
 from app.errors import EmbedderUnavailable, ModelChanged
+from app.models import acceptance
+from app.models.acceptance import NewDocument
 from app.models.collection import SETTINGS_LOCK, Collection
-from app.models.document import Document, Ingested, NewDocument
+from app.models.document import Document, Ingested
 from app.models.sql import fetch
 from app.models.vector_space import VectorSpace
 from app.services import reembedding
@@ -196,7 +198,7 @@ async def test_a_document_that_was_read_for_the_old_model_goes_back_and_is_no_fa
     job: Reembedding, narrow: VectorSpace
 ) -> None:
     await some(1)
-    accepted = await Document.accept(
+    accepted = await acceptance.accept(
         NewDocument(sha256="1" * 64, size_bytes=1, media_type="text/plain", content=b"x", collection="gates")
     )
     document = await Document.claim(accepted.document_id, owner="a", lease_s=30)
@@ -282,7 +284,7 @@ async def test_many_processes_that_are_killed_at_any_point_beside_updates_delete
                 collection="gates",
                 external_id=f"gates {n}",
             )
-            accepted = await Document.accept(new)
+            accepted = await acceptance.accept(new)
             updated.add(accepted.document_id)  # Between ranking and reading, its chunks may be replaced.
             document = await Document.claim(accepted.document_id, owner="a", lease_s=30)
             assert document is not None

@@ -19,8 +19,10 @@ from app.core.database import database
 from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import TextKind
 from app.errors import ContentMissing, EmbedderUnavailable
+from app.models import acceptance
+from app.models.acceptance import NewDocument
 from app.models.chunk import Chunk
-from app.models.document import Document, NewDocument
+from app.models.document import Document
 from app.models.embedded_text import EmbeddedText
 from app.parsing.sandbox import ParserPool
 from app.services import ingestion_service
@@ -95,7 +97,7 @@ async def accepted(paragraphs: Sequence[str]) -> UUID:
         content=content,
         external_id="it",
     )
-    return (await Document.accept(new)).document_id
+    return (await acceptance.accept(new)).document_id
 
 
 async def claimed(document_id: UUID) -> Document:
@@ -186,7 +188,7 @@ async def test_a_stored_file_that_is_not_whole_is_no_document(service: Ingestion
         media_type="text/plain",
         content_key=stored.key,
     )
-    document = await claimed((await Document.accept(new)).document_id)
+    document = await claimed((await acceptance.accept(new)).document_id)
     os.truncate(service.store.path(stored.key), 20)
 
     with pytest.raises(ContentMissing, match="not whole"):

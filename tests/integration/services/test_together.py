@@ -11,10 +11,12 @@ import pytest
 from app.core.config import Settings
 from app.core.database import database
 from app.errors import ModelChanged
+from app.models import acceptance
+from app.models.acceptance import NewDocument
 from app.models.chunk import Chunk, NewChunk
 from app.models.collection import Collection
 from app.models.completion import Ingested
-from app.models.document import Document, NewDocument
+from app.models.document import Document
 from app.models.sql import fetch
 from app.services.together import SMALL_CHUNKS, Together
 from tests.support import emptied_database
@@ -37,7 +39,7 @@ async def claimed(name: str, *, collection: str = "default", lease_s: float = 30
         content=b"x",
         collection=collection,
     )
-    document = await Document.claim((await Document.accept(new)).document_id, owner="a", lease_s=lease_s)
+    document = await Document.claim((await acceptance.accept(new)).document_id, owner="a", lease_s=lease_s)
     assert document is not None
     return document
 

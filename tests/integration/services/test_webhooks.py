@@ -17,8 +17,9 @@ import pytest
 from app.core.config import Settings
 from app.core.database import database
 from app.errors import AddressRefused, NoText, TooManyWebhooks
-from app.models import webhook, webhook_delivery
-from app.models.document import Document, NewDocument
+from app.models import acceptance, webhook, webhook_delivery
+from app.models.acceptance import NewDocument
+from app.models.document import Document
 from app.models.document_status import DocumentStatus
 from app.models.sql import fetch
 from app.models.webhook import Webhook
@@ -101,7 +102,7 @@ async def ended(number: int = 0, *, collection: str = "default") -> UUID:
     new = NewDocument(
         sha256=f"{number:064d}", size_bytes=1, media_type="text/plain", content=b"x", collection=collection
     )
-    document = await Document.claim((await Document.accept(new)).document_id, owner="a", lease_s=30)
+    document = await Document.claim((await acceptance.accept(new)).document_id, owner="a", lease_s=30)
     assert document is not None
     assert await document.fail(NoText())
     return document.id
