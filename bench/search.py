@@ -121,7 +121,7 @@ async def fill(
             )
             took["rows"] = took.get("rows", 0) + time.perf_counter() - begun
             begun = time.perf_counter()
-            await connection.execute(STORE_WORDS, [row[0] for row in rows])
+            await connection.execute(STORE_WORDS, [row[0] for row in rows], [None] * len(rows))
             took["words"] = took.get("words", 0) + time.perf_counter() - begun
             begun = time.perf_counter()
             await connection.copy_records_to_table(

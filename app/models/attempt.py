@@ -55,8 +55,8 @@ def ended(outcome: Outcome, *, stage: str = "NULL", seconds: str = "'{}'", error
     """
     # All parts of a statement see the same snapshot: `was` is the row that `moved` has changed.
     return f"""
-    UPDATE attempts SET ended_at = now(), outcome = '{outcome}', stage = COALESCE({stage}, was.stage),
-        stage_seconds = {seconds}, error = {error}
+    UPDATE attempts SET ended_at = statement_timestamp(), outcome = '{outcome}',
+        stage = COALESCE({stage}, was.stage), stage_seconds = {seconds}, error = {error}
     FROM moved JOIN documents AS was USING (id)
     WHERE attempts.document_id = moved.id AND attempts.ended_at IS NULL
     """

@@ -54,6 +54,7 @@ class Stored(NamedTuple):
     version: int
     space_id: int
     chunks: NewChunks
+    title: str | None = None  # What the document will be cited by.
 
 
 class Chunk(Model):
@@ -116,8 +117,8 @@ class Chunk(Model):
     async def store(connection: asyncpg.Connection, documents: Sequence[Stored]) -> None:
         """Store chunks with vectors and words, inside the caller's transaction.
 
-        The words are of the collections' languages; the title that a document is cited with is among the
-        words of its first chunk.
+        The words are of the collections' languages; a document's title is among the words of its first
+        chunk.
         """
         rows = (
             (stored, ordinal, chunk) for stored in documents for ordinal, chunk in enumerate(stored.chunks)
@@ -137,11 +138,12 @@ class Chunk(Model):
                     for id_, (stored, _, chunk) in zip(ids, some, strict=True)
                 ),
             )
-            await connection.execute(STORE_WORDS, ids)
+            titles = [None if ordinal else stored.title for stored, ordinal, _ in some]
+            await connection.execute(STORE_WORDS, ids, titles)
 
     @staticmethod
-    async def retitle(document_id: UUID) -> None:
-        """Find a document by its present title, inside the caller's transaction."""
+    async def retitle(document_id: UUID, title: str | None) -> None:
+        """Find a document by this title, inside the caller's transaction."""
         rows = await fetch(
             """
             DELETE FROM chunk_words WHERE chunk_id = (
@@ -150,22 +152,21 @@ class Chunk(Model):
             """,
             document_id,
         )
-        await fetch(STORE_WORDS, [row["chunk_id"] for row in rows])
+        await fetch(STORE_WORDS, [row["chunk_id"] for row in rows], [title for _ in rows])
 
 
 NEXT_IDS = "SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1)"
 
+#: Of the chunks $1, with the titles $2.
 STORE_WORDS = """
     INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
     SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || collection_id]),
         word_weights(words, length, weighed_length)
     FROM (
-        SELECT c.id, c.document_id, n.id AS collection_id, n.weighed_length, passage_words(
-            n.language::regconfig, c.text, c.headings, CASE WHEN c.ordinal = 0 THEN d.cited ->> 'title' END
-        ) AS words
-        FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
-            JOIN collections AS n ON n.name = d.collection
-        WHERE c.id = ANY($1::bigint[])
+        SELECT c.id, c.document_id, n.id AS collection_id, n.weighed_length,
+            passage_words(n.language::regconfig, c.text, c.headings, asked.title) AS words
+        FROM unnest($1::bigint[], $2::text[]) AS asked (id, title) JOIN chunks AS c USING (id)
+            JOIN documents AS d ON d.id = c.document_id JOIN collections AS n ON n.name = d.collection
         OFFSET 0 -- Or the words would be read anew for each of the three that ask for them.
     ) AS read, LATERAL (
         SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)

@@ -59,11 +59,12 @@ async def complete(done: Sequence[Done]) -> list[bool]:
     async with transaction() as db:
         await _introduce(done[0].document, db)
         # The rows come first: they are the lock that keeps other workers, and deletes, out until we commit.
-        moved = await _move(done, db)
-        ours = [each for each in done if each.document.id in moved]
+        titles = await _hold(done, db)
+        ours = [each for each in done if each.document.id in titles]
         if ours:
-            await _store(ours, db)
-    return [each.document.id in moved for each in done]
+            await _store(ours, titles, db)
+            await _move(ours, titles, db)  # The last, as it says when they were done.
+    return [each.document.id in titles for each in done]
 
 
 def writer_name(owner: str) -> str:
@@ -86,12 +87,31 @@ async def _introduce(document: Document, db: Any) -> None:
     )
 
 
-async def _move(done: Sequence[Done], db: Any) -> set[UUID]:
-    """Those that are COMPLETED now; the others are not ours any more."""
+async def _hold(done: Sequence[Done], db: Any) -> Mapping[UUID, str | None]:
+    """Lock those that are still ours until the transaction ends; what each will be called, by its id."""
+    rows = await fetch(
+        f"""
+        -- In one order for all, or two that have the same in hand could wait for each other.
+        SELECT d.id, COALESCE(d.title, done.title) AS title
+        FROM documents AS d
+            JOIN unnest($1::uuid[], $2::int[], $3::text[]) AS done (id, attempt, title) USING (id)
+        WHERE {FENCE} AND d.status = ANY($4::text[]) ORDER BY d.id FOR UPDATE OF d
+        """,
+        [document.id for document, _ in done],
+        [document.attempt for document, _ in done],
+        [ingested.title for _, ingested in done],
+        sorted(COMPLETE.sources),
+        db=db,
+    )
+    return {row["id"]: row["title"] for row in rows}
+
+
+async def _move(done: Sequence[Done], titles: Mapping[UUID, str | None], db: Any) -> None:
+    """Make those COMPLETED that we hold."""
     last = {column: f"(SELECT {column} FROM done WHERE done.id = was.id)" for column in ("stage", "seconds")}
     noted = ended(Outcome.COMPLETED, stage=last["stage"], seconds=last["seconds"])
     endings = [document.ending() for document, _ in done]
-    rows = await fetch(
+    await fetch(
         f"""
         WITH done AS (
             SELECT id, attempt, chunk_count, media_type, warnings::jsonb, title, space_id, stage,
@@ -99,44 +119,38 @@ async def _move(done: Sequence[Done], db: Any) -> set[UUID]:
             FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::smallint[],
                 $8::text[], $9::text[]) AS d
                 (id, attempt, chunk_count, media_type, warnings, title, space_id, stage, seconds)
-        ), held AS (
-            -- In one order for all, or two that have the same in hand could wait for each other.
-            SELECT d.id FROM documents AS d JOIN done USING (id)
-            WHERE {FENCE} AND d.status = ANY($10::text[]) ORDER BY d.id FOR UPDATE OF d
         ), moved AS (
             UPDATE documents AS d
-            SET status = '{COMPLETE.target}', updated_at = now(), {ON_ENTERING[COMPLETE.target]},
+            SET status = '{COMPLETE.target}', updated_at = statement_timestamp(),
+                {ON_ENTERING[COMPLETE.target]},
                 chunk_count = done.chunk_count, indexed_version = d.version, media_type = done.media_type,
                 warnings = done.warnings, space_id = done.space_id, reembed_lease_expires_at = NULL,
-                title = COALESCE(d.title, done.title),
+                title = done.title,
                 cited = jsonb_build_object(
-                    'title', COALESCE(d.title, done.title), 'source_name', d.source_name,
-                    'metadata', d.metadata
+                    'title', done.title, 'source_name', d.source_name, 'metadata', d.metadata
                 )
-            FROM held JOIN done USING (id)
-            WHERE d.id = held.id AND {FENCE} AND d.status = ANY($10::text[])
+            FROM done WHERE d.id = done.id AND {FENCE} AND d.status = ANY($10::text[])
             RETURNING d.id
         ), noted AS ({noted}), forgotten AS (
             DELETE FROM embedded_texts WHERE document_id IN (SELECT id FROM moved)
         )
-        SELECT id FROM moved
+        SELECT FROM moved
         """,
         [document.id for document, _ in done],
         [document.attempt for document, _ in done],
         [len(ingested.chunks) for _, ingested in done],
         [ingested.media_type for _, ingested in done],
         [json.dumps(list(ingested.warnings)) for _, ingested in done],
-        [ingested.title for _, ingested in done],
+        [titles[document.id] for document, _ in done],
         [ingested.space_id for _, ingested in done],
         [ending.stage for ending in endings],
         [json.dumps(ending.stage_seconds or {}) for ending in endings],
         sorted(COMPLETE.sources),
         db=db,
     )
-    return {row["id"] for row in rows}
 
 
-async def _store(done: Sequence[Done], db: Any) -> None:
+async def _store(done: Sequence[Done], titles: Mapping[UUID, str | None], db: Any) -> None:
     collections = await _collections(done, db)
     async with db.acquire_connection() as connection:
         replaced = [document.id for document, _ in done if document.indexed_version is not None]
@@ -145,7 +159,13 @@ async def _store(done: Sequence[Done], db: Any) -> None:
         await Chunk.store(
             connection,
             [
-                Stored(document.id, document.version, ingested.space_id, ingested.chunks)
+                Stored(
+                    document.id,
+                    document.version,
+                    ingested.space_id,
+                    ingested.chunks,
+                    titles[document.id],
+                )
                 for document, ingested in done
             ],
         )

@@ -387,7 +387,7 @@ class Document(Model):
             patch["metadata"] is not None if "metadata" in patch else self.patched_metadata,
         )
         if cited is not None and cited["title"] != (self.cited or {}).get("title"):
-            await Chunk.retitle(self.id)
+            await Chunk.retitle(self.id, cited["title"])
         return self._init_from_db(**rows[0])
 
     @classmethod

@@ -73,6 +73,8 @@ NO_LEASE = """lease_owner = NULL, lease_expires_at = NULL,
 ON_ENTERING: Mapping[DocumentStatus, str] = {
     DocumentStatus.PENDING: f"{NO_LEASE}, error = NULL, completed_at = NULL, sends = 0",
     DocumentStatus.PROCESSING: "stage = 'parsing', attempt = attempt + 1",
-    DocumentStatus.COMPLETED: f"{NO_LEASE}, stage = NULL, completed_at = now(), processing_errors = NULL",
+    # Not now(), which is when the transaction began: storing a long text takes minutes.
+    DocumentStatus.COMPLETED: f"""{NO_LEASE}, stage = NULL, completed_at = statement_timestamp(),
+        processing_errors = NULL""",
     DocumentStatus.FAILED: f"{NO_LEASE}, stage = NULL",
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -14,8 +17,10 @@ from app.errors import EmbedderUnavailable, NoText
 from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
 from app.models.attempt import Attempt
+from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested, Stage
-from tests.support import emptied_database
+from app.models.sql import fetch
+from tests.support import emptied_database, indexing
 
 DONE = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=[])
 
@@ -94,6 +99,32 @@ async def test_stages_are_timed_and_the_last_one_is_named() -> None:
     assert ended.stage == "chunking"
     assert ended.stage_seconds.keys() == {"parsing", "chunking"}
     assert all(0 <= seconds < 5 for seconds in ended.stage_seconds.values())
+
+
+class SlowChunks(list[NewChunk]):
+    """Chunks that take their time to be stored, as those of a long text do."""
+
+    def __iter__(self) -> Iterator[NewChunk]:
+        time.sleep(0.2)
+        return super().__iter__()
+
+
+async def test_what_is_completed_ended_when_all_was_stored_not_when_that_began() -> None:
+    document = await claimed()
+    document.enter(Stage.STORING)
+    ingested = indexing("The upper gate opens at six.")
+
+    assert await document.complete(replace(ingested, chunks=SlowChunks(ingested.chunks)))
+
+    ended = await Attempt.get(document_id=document.id)
+    assert ended.ended_at is not None
+    assert ended.ended_at - ended.started_at >= timedelta(seconds=0.2)
+    assert ended.stage_seconds["storing"] >= 0.2
+    assert (await Document.get(id=document.id)).completed_at == ended.ended_at
+    (event,) = await fetch(
+        "SELECT at FROM document_events WHERE document_id = $1 AND status = 'COMPLETED'", document.id
+    )
+    assert event["at"] == ended.ended_at
 
 
 async def test_a_worker_that_lost_the_document_changes_no_attempt() -> None:

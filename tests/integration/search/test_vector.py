@@ -71,7 +71,7 @@ async def index_all(settings: Settings) -> None:
     """Make an index of what is fresh, however little."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(vector_parts, "WORTH_AN_INDEX", 1)
-        (space,) = await VectorSpace.all()
+        space = await VectorSpace.get(id=1)
         planned = await vector_parts.next_plan(space, memory_mb=64)
         assert planned is not None
         connection = await connect(settings)
