@@ -176,6 +176,8 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
     )
     async with resources.leases.held(document):
         ingested = await service.ingest_document(document)
+        if document.progress_unit is not None:  # Storing is counted where it takes a while.
+            await resources.leases.write_down(document)
         is_completed = await _insist(lambda: resources.together.complete(document, ingested))
     if not is_completed:
         # Or else it was completed by the try before, of which only the answer was lost.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from uuid import UUID
@@ -114,12 +114,16 @@ class Chunk(Model):
         return {row["text"]: row["embedding"].to_numpy().astype(np.float16) for row in rows}
 
     @staticmethod
-    async def store(connection: asyncpg.Connection, documents: Sequence[Stored]) -> None:
+    async def store(connection: asyncpg.Connection, documents: Sequence[Stored]) -> AsyncIterator[int]:
         """Store chunks with vectors and words, inside the caller's transaction.
 
         The words are of the collections' languages; a document's title is among the words of its first
         chunk.
+
+        Yields:
+            How many chunks are stored by now, from time to time.
         """
+        count = 0
         rows = (
             (stored, ordinal, chunk) for stored in documents for ordinal, chunk in enumerate(stored.chunks)
         )
@@ -140,6 +144,7 @@ class Chunk(Model):
             )
             titles = [None if ordinal else stored.title for stored, ordinal, _ in some]
             await connection.execute(STORE_WORDS, ids, titles)
+            yield (count := count + len(some))
 
     @staticmethod
     async def retitle(document_id: UUID, title: str | None) -> None:

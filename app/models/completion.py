@@ -156,19 +156,13 @@ async def _store(done: Sequence[Done], titles: Mapping[UUID, str | None], db: An
         replaced = [document.id for document, _ in done if document.indexed_version is not None]
         if replaced:
             await Chunk.remove(connection, replaced)
-        await Chunk.store(
-            connection,
-            [
-                Stored(
-                    document.id,
-                    document.version,
-                    ingested.space_id,
-                    ingested.chunks,
-                    titles[document.id],
-                )
-                for document, ingested in done
-            ],
-        )
+        stored = [
+            Stored(document.id, document.version, ingested.space_id, ingested.chunks, titles[document.id])
+            for document, ingested in done
+        ]
+        async for count in Chunk.store(connection, stored):
+            if done[0].document.progress_unit is not None:  # It is a long one, and alone.
+                done[0].document.progress_done = count
         await Collection.changed(
             connection,
             [

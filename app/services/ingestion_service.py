@@ -15,7 +15,7 @@ from app.chunking.passage import Passage
 from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
 from app.errors import ContentMissing
-from app.models.chunk import Chunk, NewChunk
+from app.models.chunk import CHUNKS_PER_COPY, Chunk, NewChunk
 from app.models.document import Document, Ingested, Stage
 from app.models.embedded_text import EmbeddedText, key_of
 from app.parsing.parsed_document import ParsedDocument
@@ -74,7 +74,10 @@ class IngestionService:
         passages = chunker.split(parsed) if is_small else await asyncio.to_thread(chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
         vectors = await self._embed(document, passages, model)
-        document.enter(Stage.STORING)
+        if len(passages) > CHUNKS_PER_COPY:
+            document.enter(Stage.STORING, unit="chunks", total=len(passages))
+        else:
+            document.enter(Stage.STORING)
         return Ingested(
             media_type=parsed.media_type,
             title=parsed.title,

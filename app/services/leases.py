@@ -53,6 +53,7 @@ class Leases:
         self._connection: asyncpg.Connection | None = None
         self._renewed_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._renewing = asyncio.Lock()
         self.is_stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,6 +105,13 @@ class Leases:
         """All that this process has in hand."""
         return [held.document for held in self._held]
 
+    async def write_down(self, document: Document) -> None:
+        """Write the progress of a document that is held now, in place of with the next beat.
+
+        While its chunks are stored its row is locked, and says what it said before.
+        """
+        await self._renew([held for held in self._held if held.document is document])
+
     async def wait_for_work(self) -> None:
         """Return as soon as this process has anything in hand."""
         await self._busy.wait()
@@ -143,6 +151,10 @@ class Leases:
                 held.stop(LeaseLost("Somebody else has the document now."))
 
     async def _renew(self, news: list[_Held]) -> set[tuple[UUID, int]] | None:
+        async with self._renewing:
+            return await self._renew_locked(news)
+
+    async def _renew_locked(self, news: list[_Held]) -> set[tuple[UUID, int]] | None:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._connect()

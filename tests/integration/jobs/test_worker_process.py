@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +22,7 @@ from app.core.queue import broker
 from app.jobs.ingestion_job import process_ingestion
 from app.models import acceptance
 from app.models.acceptance import NewDocument
-from app.models.chunk import Chunk
+from app.models.chunk import CHUNKS_PER_COPY, Chunk
 from app.models.document import Document
 from tests.processes import EmbeddingService, WorkerProcess, eventually, worker_process
 
@@ -104,6 +105,27 @@ def test_documents_that_are_sent_are_completed_with_their_chunks(environment, as
         assert ask(lambda: Chunk.all().count()) == len(ids)
     assert "document_completed" in worker.log
     assert "attempt_failed" not in worker.log
+
+
+def test_a_long_document_says_that_it_is_being_stored_and_how_much_there_is(
+    environment, ask, tmp_path
+) -> None:
+    text = b"The upper gate opens at six. " * 100_000
+    document_id = ask(
+        lambda: acceptance.accept(replace(new(), content=text, size_bytes=len(text)))
+    ).document_id
+
+    async def storing() -> Document | None:
+        document = await Document.get(id=document_id)
+        assert document.status not in {"COMPLETED", "FAILED"}, "it is not told that it is being stored"
+        return document if document.stage == "storing" else None
+
+    with worker_process(environment, tmp_path / "log", *ONE_PROCESS):
+        process_ingestion.send(str(document_id))
+        told = eventually(lambda: ask(storing))
+        assert (told.progress_unit, told.progress_done) == ("chunks", 0)
+        completed = eventually(in_status(ask, document_id, "COMPLETED"))
+        assert completed.chunk_count == told.progress_total > CHUNKS_PER_COPY
 
 
 def test_a_document_whose_message_was_never_sent_is_found(environment, ask, tmp_path) -> None:

@@ -16,8 +16,8 @@ from app.errors import EmbedderUnavailable, NoText, TransientError
 from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
 from app.models.attempt import Attempt
-from app.models.chunk import Chunk, NewChunk
-from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested
+from app.models.chunk import CHUNKS_PER_COPY, Chunk, NewChunk
+from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested, Stage
 from app.models.document_status import (
     CANCEL,
     CLAIM,
@@ -185,6 +185,21 @@ async def test_accepting_again_changes_nothing_and_retries_what_failed() -> None
         False,
         True,
     )
+
+
+async def test_the_chunks_of_a_long_document_are_counted_while_they_are_stored() -> None:
+    count = 3 * CHUNKS_PER_COPY
+    document = await claimed()
+    document.enter(Stage.STORING, unit="chunks", total=count)
+    storing = asyncio.create_task(document.complete(ingested(count)))
+    seen = []
+    while not storing.done():
+        seen.append(document.progress_done)
+        await asyncio.sleep(0.001)  # Between two looks.
+
+    assert await storing
+    assert document.progress_done == count
+    assert {0, CHUNKS_PER_COPY, 2 * CHUNKS_PER_COPY} <= set(seen)
 
 
 async def test_a_new_version_keeps_the_old_chunks_until_its_own_commit_and_fences_the_old_work() -> None:

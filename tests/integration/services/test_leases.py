@@ -58,6 +58,22 @@ async def test_a_held_lease_is_renewed_and_progress_written(leases: Leases) -> N
     assert now.lease_expires_at > first
 
 
+async def test_progress_is_written_at_once_where_it_cannot_wait_for_the_next_beat(settings: Settings) -> None:
+    document = await claimed()
+    async with Leases(lambda: connect(settings), lease_s=30, beat_s=30) as leases, leases.held(document):
+        document.enter(Stage.STORING, unit="chunks", total=1000)
+
+        await leases.write_down(document)
+
+        now = await Document.get(id=document.id)
+        assert (now.stage, now.progress_unit, now.progress_done, now.progress_total) == (
+            "storing",
+            "chunks",
+            0,
+            1000,
+        )
+
+
 async def test_the_work_on_a_lost_document_is_stopped(leases: Leases) -> None:
     document = await claimed()
     with pytest.raises(LeaseLost):
