@@ -357,6 +357,17 @@ class RequestTooSlow(TransientError):
         super().__init__("The body of the request did not come in time.")
 
 
+class Unauthorized(PermanentError):
+    code = "unauthorized"
+    hint = (
+        "Send one of the server's API_KEYS as `Authorization: Bearer …`, or give it for the password that the"
+        " browser asks for; the command line takes it from SLUICE_API_KEY."
+    )
+
+    def __init__(self, *, was_given: bool) -> None:
+        super().__init__("This key is none of the server's." if was_given else "This server asks for a key.")
+
+
 class CrossOrigin(PermanentError):
     code = "cross_origin"
     hint = (

@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import batches, collections, contents, documents, events, health, ingest, search, stats, webhooks
+from app.api.api_keys import ApiKeys
 from app.api.body_limit import BodyLimit
 from app.api.cross_origin import SameOrigin
 from app.api.errors import register_error_handlers
@@ -48,8 +49,10 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Documents in at once, searchable in the background.",
         lifespan=lifespan,
     )
-    app.openapi = with_schemas(app)  # type: ignore[method-assign]
+    app.openapi = with_schemas(app, has_keys=bool(settings.API_KEYS))  # type: ignore[method-assign]
     app.add_middleware(SameOrigin)
+    if settings.API_KEYS:
+        app.add_middleware(ApiKeys, keys=settings.API_KEYS)
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     register_error_handlers(app)
     for module in (

@@ -39,6 +39,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.CrossOrigin: HTTPStatus.FORBIDDEN,
     errors.RerankerMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from app.api.api_keys import OPEN_PATHS
 from app.schemas.batch import BatchResponse
 from app.schemas.event import DocumentEvent, ProgressEvent
 from app.schemas.ingest import IngestRequest
@@ -19,7 +20,18 @@ REF = "#/components/schemas/{model}"
 EXTRA_MODELS = (Problem, IngestRequest, BatchResponse, DocumentEvent, ProgressEvent)
 
 
-def with_schemas(app: FastAPI) -> Callable[[], dict[str, Any]]:
+#: How a key is sent; see app/api/api_keys.py.
+SECURITY_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "One of API_KEYS; without, 401 `unauthorized`.",
+    },
+    "password": {"type": "http", "scheme": "basic", "description": "The same, as the password of any user."},
+}
+
+
+def with_schemas(app: FastAPI, *, has_keys: bool) -> Callable[[], dict[str, Any]]:
     """What to put in the place of `app.openapi`."""
     plain = app.openapi
 
@@ -28,6 +40,11 @@ def with_schemas(app: FastAPI) -> Callable[[], dict[str, Any]]:
             document = plain()
             _, extra = models_json_schema([(model, "validation") for model in EXTRA_MODELS], ref_template=REF)
             document["components"]["schemas"] |= extra["$defs"]
+            if has_keys:
+                document["components"]["securitySchemes"] = SECURITY_SCHEMES
+                document["security"] = [{name: []} for name in SECURITY_SCHEMES]
+                for path in OPEN_PATHS:
+                    document["paths"][path]["get"]["security"] = []
         return app.openapi_schema or {}
 
     return openapi

@@ -20,6 +20,7 @@ from app.cli.up import (
     VerboseOption,
     WorkersOption,
     print_now,
+    who_is_let_in,
 )
 from app.client import AsyncSluice
 from app.client.settings import DEFAULT_URL
@@ -49,7 +50,12 @@ def demo(
     options = replace(options, port=next_free_port(options))
     try:
         with Stack(options, print_now) as stack:
-            all_well = asyncio.run(show(options.url, console))
+            if told := who_is_let_in(options, stack.settings):
+                print_now(f"\n{told}")
+            keys = stack.settings.API_KEYS
+            all_well = asyncio.run(
+                show(options.url, console, api_key=keys[0].get_secret_value() if keys else None)
+            )
             if not exit_after:
                 print_now(next_steps(options.url))
                 stack.wait()
@@ -70,9 +76,9 @@ def next_free_port(options: StackOptions) -> int:
     return options.port
 
 
-async def show(url: str, console: Console) -> bool:
+async def show(url: str, console: Console, *, api_key: str | None) -> bool:
     """Ingest and search; whether everything went as it should."""
-    async with AsyncSluice(url) as sluice:
+    async with AsyncSluice(url, api_key=api_key) as sluice:
         files = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
         console.print(f"\nIngesting {len(files)} files of {SAMPLES.name}/")
         with IngestScreen(console, files) as screen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
@@ -44,6 +45,14 @@ class StackOptions:
     port: int
     workers: int
     verbose: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody on another machine reaches the API."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def url(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
-from app.core.config import get_settings
+from app.core.config import Settings, get_settings
 
 DataOption = Annotated[Path, typer.Option(help="Everything that is kept lies in this folder.")]
 HostOption = Annotated[
@@ -57,22 +57,33 @@ def up(
     options = StackOptions(data=data, host=host, port=port, workers=workers, verbose=verbose)
     try:
         with Stack(options, print_now) as stack:
-            print_now(ready_text(options))
+            print_now(ready_text(options, stack.settings))
             stack.wait()
     except StopRequested:
         print_now("Stopped.")
 
 
-def ready_text(options: StackOptions) -> str:
+def ready_text(options: StackOptions, settings: Settings) -> str:
     """What to try first."""
+    key = '-H "Authorization: Bearer $SLUICE_API_KEY" ' if settings.API_KEYS else ""
     return f"""
 Ready: {options.url} (the API: {options.url}/docs, the logs: {options.data / "logs"})
-
-  curl -F file=@samples/visitor-guide.pdf {options.url}/ingest
-  curl -H 'Content-Type: application/json' -d '{{"query": "how long is a passage through the lock?"}}' \\
-       {options.url}/search
+{who_is_let_in(options, settings)}
+  curl {key}-F file=@samples/visitor-guide.pdf {options.url}/ingest
+  curl {key}-H 'Content-Type: application/json' \\
+       -d '{{"query": "how long is a passage through the lock?"}}' {options.url}/search
 
 Ctrl-C stops everything."""
+
+
+def who_is_let_in(options: StackOptions, settings: Settings) -> str:
+    """A line about it, where that is not everybody on this machine."""
+    if settings.API_KEYS:
+        return "A key is asked for, one of API_KEYS: ./sluice takes it from SLUICE_API_KEY.\n"
+    if options.is_local:
+        return ""
+    place = f"{options.host}:{options.port}"
+    return f"WARNING: whoever reaches {place} can read and delete every document. Set API_KEYS.\n"
 
 
 def print_now(text: str) -> None:

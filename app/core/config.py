@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import StartupError
 
 MEBIBYTE = 1024 * 1024
+
+#: Of a key: what nobody can guess, if it is random, and what an HTTP header and a URL can carry.
+KEY = re.compile(r"[!-+\--~]{20,200}", re.ASCII)
 
 
 EmbedderName = Literal["minilm", "static", "openai", "hash"]
@@ -40,6 +44,9 @@ class Settings(BaseSettings):
     STORAGE_URL: str = "file://.data/content"
     API_HOST: str = "127.0.0.1"
     API_PORT: int = Field(default=8000, ge=1, le=65535)
+
+    # Who is let in: whoever has one of these; everybody, when there is none.
+    API_KEYS: Annotated[tuple[SecretStr, ...], NoDecode] = ()
 
     # What is accepted.
     MAX_UPLOAD_BYTES: int = Field(default=256 * MEBIBYTE, ge=1)
@@ -112,6 +119,21 @@ class Settings(BaseSettings):
         if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return url
+
+    @field_validator("API_KEYS", mode="before")
+    @classmethod
+    def _are_keys(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        keys = [key.strip() for key in given.split(",")]
+        if keys == [""]:
+            return ()
+        if not all(KEY.fullmatch(key) for key in keys):
+            raise ValueError(
+                "must be keys of 20 to 200 letters, digits and signs, with commas between them;"
+                " `openssl rand -hex 32` makes one"
+            )
+        return keys
 
     @field_validator("STORAGE_URL")
     @classmethod

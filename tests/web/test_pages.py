@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Error, expect
 
 from app.core.config import Settings
 from tests.processes import APIProcess, WorkerProcess, api_process, eventually, worker_process
@@ -333,3 +333,31 @@ def test_a_page_of_somebody_else_sends_nothing_here(browser: Browser, api: APIPr
     assert response.value.status == 403
     assert httpx.get(f"{api.url}/stats").json()["documents"] == before
     page.close()
+
+
+def test_a_browser_is_let_in_with_a_key_and_uses_it_for_all_that_a_page_asks_for(
+    browser: Browser, settings: Settings, migrated: None, folder: Path, workers: Workers
+) -> None:
+    key = "a-key-that-nobody-guesses"
+    environment = {"STORAGE_URL": f"file://{folder / 'content'}", "API_KEYS": key}
+    workers.start()
+    with api_process(environment, folder / "keys.log") as api:
+        stranger = browser.new_page()
+        with pytest.raises(Error, match="AUTH"):  # It would ask its user, and has none.
+            stranger.goto(api.url)
+        stranger.close()
+
+        visitor = Visitor(browser, api.url, http_credentials={"username": "anybody", "password": key})
+        page = visitor.page
+        page.goto("/")
+        file = {"name": "keys.txt", "mimeType": "text/plain", "buffer": f"{WORDS} Keys.".encode()}
+        page.locator("#files").set_input_files([file])
+        expect(page.locator(".item .item-state")).to_have_text("completed")  # Told by an event stream.
+        with page.expect_download() as download:
+            page.goto("/ui/documents")
+            page.get_by_role("link", name="keys.txt").click()
+            page.get_by_role("link", name="Download", exact=True).click()
+        assert download.value.suggested_filename == "keys.txt"
+        visitor.context.close()
+        assert visitor.complaints == []
+        assert key not in api.log

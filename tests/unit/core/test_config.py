@@ -62,6 +62,9 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ({"EMBEDDER": "word2vec"}, "EMBEDDER: Input should be 'minilm', 'static', 'openai' or 'hash'"),
         ({"EMBEDDER_URL": "localhost"}, "EMBEDDER_URL: must begin with http://"),
         ({"CHUNK_OVERLAP_TOKENS": "150"}, "CHUNK_OVERLAP_TOKENS must be at most half of CHUNK_TOKENS"),
+        ({"API_KEYS": "hunter2"}, "API_KEYS: must be keys of 20 to 200 letters"),
+        ({"API_KEYS": f"{'k' * 20},"}, "API_KEYS: must be keys of 20 to 200 letters"),
+        ({"API_KEYS": f"{'k' * 20} {'l' * 20}"}, "API_KEYS: must be keys of 20 to 200 letters"),
         ({"BEAT_S": "20"}, "BEAT_S must be at most half of LEASE_S"),
     ],
 )
@@ -80,7 +83,9 @@ def test_settings_are_frozen_and_show_no_secrets(monkeypatch: pytest.MonkeyPatch
         DATABASE_URL="postgresql://u:hunter2@db/x",
         REDIS_URL="redis://:hunter2@queue",
         EMBEDDER_API_KEY="hunter2",
+        API_KEYS="hunter2-hunter2-hunter2, another-hunter2-another",
     )
+    assert [len(key.get_secret_value()) for key in settings.API_KEYS] == [23, 23]
     assert "hunter2" not in repr(settings)
     assert settings.DATABASE_URL == "postgres://u:hunter2@db/x"
     with pytest.raises(ValidationError):
