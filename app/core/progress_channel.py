@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 #: A message that does not get away within this time is dropped.
 PATIENCE_S = 0.5
 
-#: How long a subscription may hear nothing before it asks whether the server is still there.
+#: How long a subscription may hear nothing before it asks whether the server is still there; and then.
 SILENCE_S = 10
 
 #: What is raised while Redis is away.
@@ -38,7 +38,6 @@ class ProgressChannel:
             url,
             socket_connect_timeout=PATIENCE_S,
             retry=Retry(NoBackoff(), 0),
-            health_check_interval=SILENCE_S,
         )
         number = self._sender.connection_pool.connection_kwargs.get("db") or 0
         self._name = f"sluice:progress:{number}"
@@ -65,11 +64,19 @@ class ProgressChannel:
         """What others send, from now on.
 
         Raises:
-            REDIS_UNREACHABLE: The connection broke.
+            REDIS_UNREACHABLE: The connection broke, or leads nowhere any more.
         """
-        async with aclosing(self._listener.pubsub(ignore_subscribe_messages=True)) as subscription:
+        async with aclosing(self._listener.pubsub()) as subscription:
             await subscription.subscribe(self._name)
+            is_asked = False
             while True:
                 message: dict[str, Any] | None = await subscription.get_message(timeout=SILENCE_S)
-                if message is not None and isinstance(message["data"], bytes):
-                    yield message["data"]
+                if message is not None:
+                    is_asked = False
+                    if message["type"] == "message":
+                        yield message["data"]
+                elif is_asked:
+                    raise redis.ConnectionError("The server does not answer.")
+                else:
+                    is_asked = True
+                    await subscription.ping()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple, Protocol
 
+import anyio
 import httpx
 import numpy as np
 import structlog
@@ -147,15 +148,21 @@ class OpenAIEmbedder:
         del kind
         client = self._client()
         batches = await asyncio.to_thread(self._batches, texts)
+        parts = [np.empty((0, self.dimensions), np.float32) for _ in range(1 + len(batches))]
+
+        async def embed(position: int, batch: list[str]) -> None:
+            parts[position] = await self._embed_batch(client, batch)
+
         try:
-            async with asyncio.TaskGroup() as group:
-                parts = [group.create_task(self._embed_batch(client, batch)) for batch in batches]
+            # Not asyncio's, here and below: httpcore shields its cleaning up from the cancellations of anyio
+            # alone, and one that is cancelled in the middle of it is a connection fewer, for good.
+            async with anyio.create_task_group() as group:
+                for position, batch in enumerate(batches, 1):
+                    group.start_soon(embed, position, batch)
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
-        return np.concatenate(
-            [np.empty((0, self.dimensions), np.float32), *(part.result() for part in parts)]
-        )
+        return np.concatenate(parts)
 
     async def close(self) -> None:
         """Close the connections; calls under way fail."""
@@ -210,7 +217,7 @@ class OpenAIEmbedder:
     async def _try(self, client: httpx.AsyncClient, texts: list[str], deadline: float) -> NDArray[np.float32]:
         try:
             # httpx bounds the gaps between bytes and not the whole: a service that drips would never end.
-            async with asyncio.timeout_at(min(_now() + self._timeout_s, deadline)):
+            with anyio.fail_after(min(self._timeout_s, max(deadline - _now(), 0))):
                 answer = await self._post(client, texts)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise _Setback(f"no answer from {self._host} in time.") from error

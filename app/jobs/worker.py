@@ -130,7 +130,9 @@ class WorkerLifecycle(Middleware):
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
             **{name: chore() for name, chore in self.chores.items()},
         }.items():
-            self._open_things.callback(asyncio.create_task(chore, name=name).cancel)
+            running = asyncio.create_task(chore, name=name)
+            running.add_done_callback(_told_of_end)
+            self._open_things.callback(running.cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedders.default.embedder.model)
 
     async def _drain(self) -> None:
@@ -141,6 +143,12 @@ class WorkerLifecycle(Middleware):
         global _resources  # noqa: PLW0603
         _resources = None
         await self._open_things.aclose()
+
+
+def _told_of_end(chore: asyncio.Task[None]) -> None:
+    """A chore has no end of its own, and nobody waits for it."""
+    if not chore.cancelled():
+        log.error("chore_ended", chore=chore.get_name(), exc_info=chore.exception())
 
 
 def _loop() -> EventLoopThread:

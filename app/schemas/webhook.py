@@ -27,6 +27,9 @@ def _http_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must begin with http:// or https:// and name a host")
+    labels = parts.hostname.rstrip(".").split(".")
+    if ":" not in parts.hostname and not all(0 < len(label) < 64 for label in labels):
+        raise ValueError("must name a host, of parts that have 1 to 63 characters")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not carry a user or password, which would be shown to everybody")
     if parts.port == 0:  # Raises ValueError for what is no port.

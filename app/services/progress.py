@@ -98,3 +98,6 @@ class ProgressTeller:
             # Nobody needs these: the rows say the same in half a second.
             log.debug("progress_not_told", error=str(error) or type(error).__name__)
             self._silent_until = time.monotonic() + LEFT_ALONE_S
+        except Exception as error:  # uvloop's, of a connection that broke in the middle of a call.
+            log.warning("progress_not_told", error=str(error) or type(error).__name__)
+            self._silent_until = time.monotonic() + LEFT_ALONE_S

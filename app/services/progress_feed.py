@@ -70,6 +70,8 @@ class ProgressFeed:
                         self._steps[step.document_id] = step
             except REDIS_UNREACHABLE as error:
                 log.debug("progress_unheard", error=str(error) or type(error).__name__)
+            except Exception as error:  # uvloop's, of a connection that broke in the middle of a call.
+                log.warning("progress_unheard", error=str(error) or type(error).__name__)
             await asyncio.sleep(AGAIN_S)
 
     def learn(self, changes: Sequence[Change]) -> list[Change]:

@@ -9,11 +9,14 @@ import hmac
 import ipaddress
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Self
 
+import anyio
 import httpcore
 
 from app import __version__
@@ -92,11 +95,50 @@ def check_host(host: str) -> None:
         raise AddressRefused(host)
 
 
+class _Names:
+    """Looks names up, each once for all who ask meanwhile, in a thread for each.
+
+    The loop's own threads for that are few and everybody's: a name server that is silent keeps one for half a
+    minute, and nobody could connect to anything by its name. These are left alone when the process ends.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, asyncio.Future[list[str]]] = {}
+
+    async def addresses(self, host: str) -> list[str]:
+        """All of a name, best first.
+
+        Raises:
+            OSError: It has none.
+        """
+        looking = self._under_way.get(host)
+        if looking is None:
+            loop = asyncio.get_running_loop()
+            looking = self._under_way[host] = loop.create_future()
+            looking.add_done_callback(lambda _: self._under_way.pop(host))
+            threading.Thread(target=_look_up, args=(host, loop, looking), name="names", daemon=True).start()
+        return await asyncio.shield(looking)
+
+
+def _look_up(host: str, loop: asyncio.AbstractEventLoop, looking: asyncio.Future[list[str]]) -> None:
+    tell: Callable[[], None]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # The latter: what cannot be a name.
+        failure = error if isinstance(error, OSError) else OSError(str(error))
+        tell = partial(looking.set_exception, failure)
+    else:
+        tell = partial(looking.set_result, list(dict.fromkeys(str(each[4][0]) for each in found)))
+    with suppress(RuntimeError):  # The process ends, and its loop is closed.
+        loop.call_soon_threadsafe(tell)
+
+
 class _GuardedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to an address that it has looked at, so that a name cannot lead elsewhere a moment later."""
 
     def __init__(self, *, to_private: bool) -> None:
         self._to_private = to_private
+        self._names = _Names()
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -108,10 +150,9 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = await self._names.addresses(host)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} has no address") from error
-        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
         allowed = [each for each in addresses if self._to_private or is_public(ipaddress.ip_address(each))]
         if not allowed:
             raise AddressRefused(host)
@@ -154,7 +195,8 @@ class WebhookSender:
         began_at = time.monotonic()
         status_code, error = None, None
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            # Not asyncio's, from which httpcore cannot shield its cleaning up: connections would be lost.
+            with anyio.fail_after(TIMEOUT_S):
                 status_code = await self._posted(url, secret=secret, message_id=message_id, body=body)
             error = _refusal(status_code)
         except (TimeoutError, httpcore.TimeoutException):

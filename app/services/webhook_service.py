@@ -12,7 +12,7 @@ import structlog
 
 from app.core.database import BROKEN
 from app.models import webhook_delivery
-from app.models.webhook_delivery import Claimed, Delivery
+from app.models.webhook_delivery import Claimed, Delivery, Outcome
 from app.services.webhook_sender import WebhookSender
 
 log = structlog.get_logger(__name__)
@@ -67,9 +67,7 @@ class WebhookService:
         delivery = claimed.delivery
         self._to[delivery.webhook_id] += 1
         try:
-            outcome = await self._sender.send(
-                claimed.url, secret=claimed.secret, message_id=str(delivery.id), body=self._body(delivery)
-            )
+            outcome = await self._outcome(claimed)
             told = {"webhook_id": str(delivery.webhook_id), "delivery_id": str(delivery.id)}
             if outcome.error is None:
                 log.info("webhook_delivered", **told)
@@ -79,7 +77,17 @@ class WebhookService:
         except BROKEN as error:  # Its lease runs out, and it is sent again.
             log.warning("database_unreachable", error=str(error) or type(error).__name__)
         except Exception:
-            log.exception("webhook_not_sent")
+            log.exception("webhook_not_settled")
         finally:
             self._to[delivery.webhook_id] -= 1
             self._to += Counter()  # Without those that are at nothing.
+
+    async def _outcome(self, claimed: Claimed) -> Outcome:
+        delivery = claimed.delivery
+        try:
+            return await self._sender.send(
+                claimed.url, secret=claimed.secret, message_id=str(delivery.id), body=self._body(delivery)
+            )
+        except Exception as error:  # Of ours: it counts as a failure, or it would be tried for ever.
+            log.exception("webhook_not_sent")
+            return Outcome(seconds=0, error=f"It could not be sent: {type(error).__name__}.")
