@@ -15,4 +15,4 @@ COPY app app
 USER sluice
 VOLUME /var/lib/sluice
 EXPOSE 8000
-CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000", "--http", "h11"]
+CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000", "--http", "h11", "--timeout-graceful-shutdown", "5"]

@@ -94,10 +94,11 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
     """
     has_waited = document.updated_at - document.sent_at > LONG_QUEUE  # Of which the claim was the end.
     is_small = document.content_key is None and not document.failures
-    others = await _claim_company(resources) if is_small and has_waited else ()
-    if not others:
+    if not (is_small and has_waited):
         await _ingest(document, resources)
         return
+    others = await _claim_company(resources)
+    # Also when it has none: the pace of a slow minute would keep it alone for ever.
     with resources.company.at_work(1 + len(others)):
         company = asyncio.create_task(_ingest_others(others, resources))
         try:

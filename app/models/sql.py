@@ -26,21 +26,30 @@ async def transaction() -> AsyncIterator[Any]:
     """
     context: Any = in_transaction()
     try:
-        db = await context.__aenter__()
-    except BaseException:
-        if hasattr(context, "token"):
-            get_connections().reset(context.token)
-            with suppress(Exception):
-                await context.client._parent._pool.release(context.client._connection)
-        raise
-    try:
-        yield db
-    except BaseException as error:
         try:
-            await context.__aexit__(type(error), error, error.__traceback__)
-        except Exception as broken:
-            if isinstance(error, asyncio.CancelledError):
-                raise error from broken  # Who was told to stop stops, whatever the connection says.
+            db = await context.__aenter__()
+        except BaseException:
+            if hasattr(context, "token"):
+                with suppress(Exception):
+                    await context.client._parent._pool.release(context.client._connection)
             raise
-        raise
-    await context.__aexit__(None, None, None)
+        try:
+            yield db
+        except BaseException as error:
+            try:
+                await context.__aexit__(type(error), error, error.__traceback__)
+            except Exception as broken:
+                if isinstance(error, asyncio.CancelledError):
+                    raise error from broken  # Who was told to stop stops, whatever the connection says.
+                raise
+            raise
+        await context.__aexit__(None, None, None)
+    finally:
+        _let_go_of(context)
+
+
+def _let_go_of(context: Any) -> None:
+    """Tortoise does it itself, the last thing of all: not when it is cancelled before."""
+    if hasattr(context, "token"):
+        with suppress(ValueError, RuntimeError):  # It was done.
+            get_connections().reset(context.token)

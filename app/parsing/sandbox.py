@@ -361,7 +361,12 @@ class ParserPool:
             return None
         if child is not None:
             self._server.kill(child)
-        return self._server.fork() if self._server.is_alive and not self._closed else None
+        if not self._server.is_alive or self._closed:
+            return None
+        try:
+            return self._server.fork()
+        except OSError:  # There are no descriptors left. The slot goes back all the same, or it is lost.
+            return None
 
     async def _running_server(self) -> _ForkServer:
         async with self._starting:

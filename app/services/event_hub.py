@@ -209,16 +209,18 @@ class EventHub:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
         run = self._connection.fetch
-        with_batches = any(wanted.batch_id is not None for wanted in self._listeners)
+        with_batches = self._wants_batches()
         self.looks += 1
         changes, place, has_more = await event_log.read(self.place, with_batches=with_batches, run=run)
+        if not with_batches and self._wants_batches():
+            return  # Somebody has come meanwhile who could not tell which of these are his: read them again.
         if place.end < self.place.end:
             # Another server, which is behind the one that we knew: nobody's place means anything to it.
             for listener in self._all():
                 self.leave(listener)
             return
         self._pause_s = SOON_S if has_more else min(self._pause_s * GROWTH, EVERY_S)
-        changes = self._feed.learn(changes)
+        changes = self._feed.learn(changes, with_batches=with_batches)
         self._deliver(changes, await self._feed.take(self._listeners, run), place)
 
     def _deliver(self, changes: Sequence[Change], steps: Iterable[Step], place: Place) -> None:
@@ -242,6 +244,9 @@ class EventHub:
             if batch.changes or batch.steps:
                 for listener in list(listeners):
                     listener.put(batch)
+
+    def _wants_batches(self) -> bool:
+        return any(wanted.batch_id is not None for wanted in self._listeners)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -87,10 +87,11 @@ class Grouped(Generic[T, R]):
             return
         try:
             results = await self._run([item for item, _ in group])
+            told = list(zip(group, results, strict=True))
         except Exception as error:
             await self._fail(group, error)
             return
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future), result in told:
             if not future.done():
                 future.set_result(result)
 

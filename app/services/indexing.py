@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import asyncpg
 import structlog
@@ -28,6 +29,8 @@ async def index_fresh(connect: Callable[[], Awaitable[asyncpg.Connection]], *, m
         return
     connection = await connect()
     try:
+        with suppress(asyncpg.PostgresError):  # Not every system lets it notice.
+            await connection.execute("SET client_connection_check_interval = '1s'")
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEXING_LOCK):
             return
         await drop_leftovers(connection)
@@ -36,4 +39,4 @@ async def index_fresh(connect: Callable[[], Awaitable[asyncpg.Connection]], *, m
                 part = await build(connection, space, planned, memory_mb=memory_mb)
                 log.info("vectors_indexed", model=space.model, vectors=part.vectors, index=part.index_name)
     finally:
-        connection.terminate()  # With it goes the lock; and a statement, when this process is to stop.
+        connection.terminate()  # With it goes the lock; and, a second later, a build that is under way.

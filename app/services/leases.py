@@ -89,10 +89,10 @@ class Leases:
             if self.is_stopping:
                 raise Interrupted
             yield
-        except asyncio.CancelledError:
+        except (Exception, asyncio.CancelledError):
             if held.verdict is None:
                 raise
-            task.uncancel()
+            task.uncancel()  # Which may have become another error on its way here: the verdict stands.
             raise held.verdict from None
         finally:
             # First of all, so that no beat can find it any more, nor cancel what comes after the work.

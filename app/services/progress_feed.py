@@ -32,7 +32,7 @@ AGAIN_S = 1.0
 @dataclass(frozen=True, slots=True)
 class _Known:
     collection: str
-    batches: frozenset[UUID]
+    batches: frozenset[UUID] | None  # None: nobody has asked for them.
     attempt: int
     is_in_hand: bool
 
@@ -74,16 +74,22 @@ class ProgressFeed:
                 log.warning("progress_unheard", error=str(error) or type(error).__name__)
             await asyncio.sleep(AGAIN_S)
 
-    def learn(self, changes: Sequence[Change]) -> list[Change]:
-        """Note how documents are. What is deleted is in no batch any more, but is remembered to have been."""
-        return [self._learned(change) for change in changes]
+    def learn(self, changes: Sequence[Change], *, with_batches: bool) -> list[Change]:
+        """Note how documents are. What is deleted is in no batch any more, but is remembered to have been.
 
-    def _learned(self, change: Change) -> Change:
+        Args:
+            changes: What the log has told.
+            with_batches: Whether they say in which batches they are.
+        """
+        return [self._learned(change, with_batches=with_batches) for change in changes]
+
+    def _learned(self, change: Change, *, with_batches: bool) -> Change:
         known = self._known.get(change.document_id)
-        if known is not None and not change.batches:
+        if known is not None and known.batches and not change.batches:
             change = replace(change, batches=known.batches)
+        batches = change.batches if with_batches or change.batches else None
         is_in_hand = change.status == DocumentStatus.PROCESSING
-        self._note(change.document_id, _Known(change.collection, change.batches, change.attempt, is_in_hand))
+        self._note(change.document_id, _Known(change.collection, batches, change.attempt, is_in_hand))
         return change
 
     def _note(self, document_id: UUID, known: _Known) -> None:
@@ -98,10 +104,20 @@ class ProgressFeed:
         if all(each.document_id is not None for each in wanted):
             ids = {each.document_id for each in wanted}
             steps = [step for step in steps if step.document_id in ids]
-        unknown = [step.document_id for step in steps if step.document_id not in self._known]
+        with_batches = any(each.batch_id is not None for each in wanted)
+        unknown = [
+            step.document_id
+            for step in steps
+            if (known := self._known.get(step.document_id)) is None
+            or (with_batches and known.batches is None)
+        ]
         if unknown:
             await self._look_up(unknown, run)
         return [step for step in steps if self._fits(step)]
+
+    def _is_known(self, document_id: UUID, *, with_batches: bool) -> bool:
+        known = self._known.get(document_id)
+        return known is not None and (known.batches is not None or not with_batches)
 
     async def _look_up(self, document_ids: Sequence[UUID], run: Run) -> None:
         """Those that were in hand already when listening began."""
@@ -129,6 +145,6 @@ class ProgressFeed:
         known = self._known.get(step.document_id)
         return (
             known is not None
-            and wanted.wants_of(step.document_id, known.collection, known.batches)
+            and wanted.wants_of(step.document_id, known.collection, known.batches or frozenset())
             and (wanted.statuses is None or DocumentStatus.PROCESSING in wanted.statuses)
         )

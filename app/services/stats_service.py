@@ -71,5 +71,6 @@ class _Remembered(Generic[T]):
     async def get(self) -> T:
         async with self._lock:
             if self._found is None or time.monotonic() - self._found[0] > self._age_s:
-                self._found = (time.monotonic(), await self._look())
+                found = await self._look()
+                self._found = (time.monotonic(), found)  # Its age counts from now: a look may take long.
             return self._found[1]

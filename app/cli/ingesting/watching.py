@@ -86,6 +86,8 @@ class FolderWatch:
             walk = self._walked(changed)
         except TwoOfOneName as error:  # A file came that has the name of one in another folder.
             self._session.out.note(str(error), style="red")
+            self._pending |= changed  # The others are not to wait until they change again.
+            self._try_at = monotonic() + TRY_AGAIN_S
             return
         report = Report(results_of(walk), unreadable=walk.unreadable)
         try:
