@@ -60,8 +60,9 @@ async def test_the_lock_of_a_worker_that_was_stopped_between_two_statements_is_l
     document = await claimed(lease_s=30)
     worker = Stopped(document)
 
-    async def store(*_: object) -> None:
+    async def store(*_: object) -> AsyncIterator[int]:
         await worker.stop()
+        yield 0
 
     monkeypatch.setattr(Chunk, "store", store)
     await worker.is_there.wait()
@@ -112,8 +113,9 @@ async def test_a_writer_that_has_been_silent_for_a_moment_only_is_left_alone(
     document = await claimed(lease_s=0)
     worker = Stopped(document)
 
-    async def store(*_: object) -> None:
+    async def store(*_: object) -> AsyncIterator[int]:
         await worker.stop()
+        yield 0
 
     monkeypatch.setattr(Chunk, "store", store)
     await worker.is_there.wait()
