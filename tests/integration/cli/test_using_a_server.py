@@ -214,6 +214,30 @@ def test_a_watched_folder_is_followed_until_ctrl_c(
     assert set(documents_in(sluice, "watched")) == {"weir.txt", "locks/fenn.txt"}
 
 
+def test_two_files_of_one_name_keep_others_up_only_until_that_is_mended(
+    api: APIProcess, sluice: Sluice, worker: None, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "east", tmp_path / "west"]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "first.txt").write_text("The east gate is the first.")
+    with started(api.url, "ingest", *folders, "-c", "clash", "--watch", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        for folder in folders:
+            (folder / "same.txt").write_text(f"The gate of the {folder.name}.")
+        (folders[0] / "other.txt").write_text("The lock keeper has other things to do.")
+        told = process.stderr.readline()
+        while "same.txt" not in told:
+            told = process.stderr.readline()
+        (folders[1] / "same.txt").unlink()
+        sent = {json.loads(process.stdout.readline())["external_id"] for _ in range(2)}
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert sent == {"same.txt", "other.txt"}
+
+
 def test_the_second_ctrl_c_does_not_wait_for_a_server_that_says_nothing(folder: Path) -> None:
     nothing = b'{"code": "collection_not_found", "retryable": false, "detail": "", "hint": ""}'
     head = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(nothing)

@@ -652,3 +652,22 @@ async def test_connections_are_used_again(service: Service, make: Make) -> None:
         await embedder.embed(["one"])
 
     assert len({seen.port for seen in service.seen}) == 1
+
+
+async def test_refusals_cost_no_connection(service: Service, make: Make) -> None:
+    embedder = make(batch_size=1, parallel_requests=4, tries=1)
+    texts = [str(n) for n in range(12)]
+    for _ in range(60):  # Each ends requests in the middle of whatever they are doing.
+        service.script = [Reply(status=400, body=error_body("no")) for _ in range(12)]
+        with pytest.raises(EmbedderRefused):
+            await embedder.embed(texts)
+    service.script = []
+    while service.arrivals.acquire(blocking=False):
+        pass
+    service.gate.clear()
+
+    embedding = asyncio.create_task(embedder.embed(texts))
+    await arrival_of(4, service)  # As many at once as before.
+    service.gate.set()
+
+    np.testing.assert_allclose(await embedding, expected(texts), rtol=1e-5)

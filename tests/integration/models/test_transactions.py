@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -57,3 +59,18 @@ async def test_what_fails_in_a_transaction_is_taken_back() -> None:
             raise ValueError("no")
 
     assert await fetch("SELECT to_regclass('taken_back') AS it") == [{"it": None}]
+
+
+async def test_a_task_that_is_stopped_in_a_transaction_has_its_connection_no_more() -> None:
+    async def work() -> None:
+        with suppress(asyncio.CancelledError):
+            async with transaction() as db:
+                await fetch("SELECT pg_sleep(0.001)", db=db)
+        assert await fetch("SELECT 1 AS one") == [{"one": 1}]  # As who hands back what he had in hand.
+
+    for number in range(300):
+        working = asyncio.create_task(work())
+        await asyncio.sleep(number * 0.00001)
+        working.cancel()
+        with suppress(asyncio.CancelledError):  # It came to the second statement, or was not there yet.
+            await working

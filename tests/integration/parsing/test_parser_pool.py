@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -411,3 +412,28 @@ async def test_the_pool_works_in_a_forked_worker_with_handlers_threads_and_anoth
     assert json.loads(output) == "Grüße"
     assert parent.returncode == 0
     assert marks.read_text() == "imported "
+
+
+def highest_descriptor() -> int:
+    return max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+
+
+async def test_a_slot_is_not_lost_while_there_are_no_descriptors(pool: ParserPool, text_file: Path) -> None:
+    (child,) = children_of(children_of(os.getpid())[-1])
+    os.kill(child, signal.SIGKILL)
+    await until(lambda: not is_running(child))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = highest_descriptor() + 1
+    taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(in_use)]  # Also the numbers between.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use, hard))
+    try:
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many open files"):
+                await pool.parse(text_file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await pool.parse(text_file)).text == "Grüße"

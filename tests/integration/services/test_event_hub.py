@@ -262,6 +262,43 @@ async def test_each_listener_is_told_what_its_filter_lets_through(hub: EventHub)
     }
 
 
+class HeldUp:
+    """A connection whose questions are sent when they are let go."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.is_asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, query: str, *values: object) -> Any:
+        self.is_asked.set()
+        await self.go_on.wait()
+        return await self._connection.fetch(query, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def test_who_comes_for_a_batch_during_a_look_is_told_what_that_look_finds(
+    connections: Connections, channel: ProgressChannel
+) -> None:
+    held_up = HeldUp(await connections.connect())
+
+    async def connect_held_up() -> Any:
+        return held_up
+
+    hub = EventHub(connect_held_up, ProgressFeed(channel))
+    document_id, batch_id = await accepted(), uuid4()
+    item = ItemResult(index=0, name="n", document_id=document_id, status="PENDING", created=True, queued=True)
+    await Batch.note(batch_id, [item])
+    async with hub.listening(ALL):
+        await held_up.is_asked.wait()  # By a look that asks for no batches: nobody wants any yet.
+        await Document.cancel(document_id)
+        async with hub.listening(EventFilter(batch_id=batch_id)) as mine:
+            held_up.go_on.set()
+            assert states(await told(mine, 1)) == [("FAILED", None)]
+    await hub.close()
+
+
 async def test_a_thousand_listeners_cost_one_query_a_look_and_none_costs_none(
     hub: EventHub, connections: Connections
 ) -> None:

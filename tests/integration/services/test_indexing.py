@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
+import asyncpg
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from app.models.vector_space import VectorSpace
 from app.search import vector
 from app.search.scope import Scope
 from app.search.vector import nearest_chunks
+from app.services import indexing
 from app.services.indexing import INDEXING_LOCK, index_fresh
 from tests.support import emptied_database
 
@@ -52,6 +54,30 @@ async def stored(number: int, vectors: int) -> None:
     chunks = [NewChunk(str(n), n, n + 1, None, (), 1, unit) for n, unit in enumerate(units)]
     ingested = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=chunks)
     assert await document.complete(ingested)
+
+
+async def test_a_build_ends_with_the_process_that_wanted_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def build_for_long(connection: asyncpg.Connection, *_: object, **__: object) -> None:
+        await connection.execute("SELECT pg_sleep(60) AS a_long_build")
+
+    async def is_running() -> bool:
+        rows = await fetch(
+            "SELECT FROM pg_stat_activity WHERE query LIKE '%AS a_long_build' AND state = 'active'"
+            " AND pid <> pg_backend_pid()"
+        )
+        return bool(rows)
+
+    monkeypatch.setattr(indexing, "build", build_for_long)
+    await stored(1, 20)
+    building = asyncio.create_task(index_fresh(partial(connect, settings), memory_mb=64))
+    async with asyncio.timeout(20):
+        while not await is_running():
+            await asyncio.sleep(0.01)
+        building.cancel()
+        while await is_running():  # A second.
+            await asyncio.sleep(0.01)
 
 
 async def indexes() -> set[str]:

@@ -7,9 +7,12 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -301,6 +304,55 @@ async def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_conn
             assert "is no public address" in str(outcome.error)
             assert outcome.status_code is None
     assert receiver.got == []
+
+
+async def test_a_name_server_that_says_nothing_keeps_nobody_else_up(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, answers, asked = socket.getaddrinfo, threading.Event(), []
+
+    def silent(host: str, *rest: Any, **named: Any) -> Any:
+        if host == "silent.example":
+            asked.append(host)
+            answers.wait(20)
+        return look_up(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    monkeypatch.setattr(webhook_sender, "TIMEOUT_S", 0.3)
+    try:
+        async with WebhookSender(to_private=True) as sender:
+            send = partial(sender.send, secret=SECRET, message_id="m", body=b"{}")
+            outcomes = await asyncio.gather(*(send("http://silent.example/") for _ in range(40)))
+            monkeypatch.setattr(webhook_sender, "TIMEOUT_S", 10)
+            other = await send(receiver.url.replace("127.0.0.1", "localhost"))
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    finally:
+        answers.set()
+    assert {outcome.error for outcome in outcomes} == {"It did not answer within 0.3 s."}
+    assert asked == ["silent.example"]
+    assert other.error is None
+
+
+async def test_a_name_that_cannot_be_one_is_a_failure_like_others() -> None:
+    async with WebhookSender(to_private=True) as sender:
+        for host in ("hooks..example.org", "a" * 64 + ".example.org"):
+            outcome = await sender.send(f"http://{host}/", secret=SECRET, message_id="m", body=b"{}")
+            assert "The connection failed" in str(outcome.error)
+
+
+async def test_what_cannot_even_be_made_counts_as_a_failure_and_is_not_tried_for_ever(
+    receiver: Receiver,
+) -> None:
+    def broken(_: Delivery) -> bytes:
+        raise ValueError("no body")
+
+    hook = await hooked(receiver.url)
+    await ended()
+    async with WebhookSender(to_private=True) as sender, WebhookService(sender, broken) as service:
+        delivery = await made(service, hook)
+    assert delivery.failures == 1
+    assert [attempt["error"] for attempt in delivery.attempts] == ["It could not be sent: ValueError."]
 
 
 async def test_who_does_not_answer_and_who_is_not_there_are_told_apart(
