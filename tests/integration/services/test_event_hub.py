@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from app.core import progress_channel
 from app.core.config import Settings
 from app.core.database import connect, database
-from app.core.progress_channel import ProgressChannel
+from app.core.progress_channel import REDIS_UNREACHABLE, ProgressChannel
+from app.core.tasks import end
 from app.models import acceptance, event_log
 from app.models.acceptance import NewDocument
 from app.models.batch import Batch, ItemResult
@@ -21,7 +24,7 @@ from app.models.document import Document, Stage
 from app.models.document_status import DocumentStatus
 from app.models.event_log import Change, EventFilter, Place
 from app.models.sql import fetch
-from app.services import event_hub
+from app.services import event_hub, progress
 from app.services.event_hub import EventHub, Listener
 from app.services.housekeeping import forget_events
 from app.services.leases import Leases
@@ -389,6 +392,71 @@ async def test_listening_can_end_at_any_moment_also_while_it_connects(channel: P
         for number in range(200):
             async with feed.listening():
                 await asyncio.sleep(number * 0.00002)
+
+
+async def test_a_connection_to_redis_that_leads_nowhere_any_more_is_noticed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_channel, "SILENCE_S", 0.2)
+    parts = urlsplit(settings.REDIS_URL)
+    is_silent = asyncio.Event()
+    links: set[asyncio.Task[None]] = set()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            if not is_silent.is_set():
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Through something that forgets the connection one day: it swallows all, and closes nothing."""
+        from_server, to_server = await asyncio.open_connection(parts.hostname, parts.port)
+        links.add(asyncio.create_task(forward(reader, to_server)))
+        links.add(asyncio.create_task(forward(from_server, writer)))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = settings.REDIS_URL.replace(f":{parts.port}", f":{port}")
+        async with ProgressChannel(url) as far, ProgressChannel(settings.REDIS_URL) as near:
+            messages = far.messages()
+            hearing = asyncio.create_task(anext(messages))
+            async with asyncio.timeout(20):
+                while not hearing.done():
+                    await near.send(["one"])
+                    await asyncio.sleep(0.01)
+                assert await hearing == b"one"
+                hearing = asyncio.create_task(anext(messages))
+                await asyncio.wait({hearing}, timeout=1)  # Silences, and an answer to each question.
+                is_silent.set()
+                with pytest.raises(REDIS_UNREACHABLE):
+                    while True:
+                        await hearing
+                        hearing = asyncio.create_task(anext(messages))
+        await asyncio.gather(*links)
+
+
+async def test_who_tells_progress_goes_on_after_an_error_that_nobody_has_foreseen(
+    channel: ProgressChannel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LEFT_ALONE_S", 0.0)
+    sent: list[Sequence[str]] = []
+
+    async def send(messages: Sequence[str]) -> None:
+        sent.append(messages)
+        if len(sent) == 1:  # uvloop's words for a transport that was closed in the middle of a call.
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    monkeypatch.setattr(channel, "send", send)
+    held = await Document.claim(await accepted(), owner="a", lease_s=30)
+    assert held is not None
+    async with Leases(lambda: connect(settings), lease_s=30, beat_s=10) as leases, leases.held(held):
+        teller = asyncio.create_task(ProgressTeller(channel, leases).run())
+        held.enter(Stage.EMBEDDING, unit="chunks", total=9)
+        async with asyncio.timeout(20):
+            while len(sent) < 2:
+                held.progress_done = (held.progress_done or 0) + 1
+                await asyncio.sleep(0.01)
+        await end(teller)
 
 
 async def test_progress_is_told_between_the_moments_at_which_the_row_says_it(
