@@ -7,6 +7,7 @@ name for programs, `str(error)` the sentence for people, `hint` what they can do
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
 
@@ -15,7 +16,7 @@ class ServiceError(Exception):
     """Parent of every error that has a code of ours."""
 
     code: ClassVar[str] = "internal_error"
-    hint: ClassVar[str] = "Look for the document's id in the logs, and report what you find there."
+    hint: str = "Look for the document's id in the logs, and report what you find there."
     retryable: ClassVar[bool] = False
 
 
@@ -38,9 +39,20 @@ class UnsupportedMediaType(PermanentError):
     code = "unsupported_media_type"
     hint = "Send text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV, ODT, EML, JSON or source code."
 
+    #: What helps with some, by how their type begins.
+    HINTS: ClassVar[Mapping[str, str]] = {
+        "application/zip": "A zip of documents is what POST /ingest/batch takes; to others: ",
+        "image/": "Text in pictures is not read: run OCR first, and send what it finds. Else: ",
+        "application/rtf": "Save it as DOCX or PDF. Else: ",
+        "application/x-ole-storage": "Save it in the present format of its program. Else: ",
+    }
+
     def __init__(self, media_type: str) -> None:
         super().__init__(f"Files of type {media_type} cannot be read.")
         self.media_type = media_type
+        self.hint = (
+            next((hint for kind, hint in self.HINTS.items() if media_type.startswith(kind)), "") + self.hint
+        )
 
 
 class EmptyFile(PermanentError):

@@ -295,6 +295,24 @@ async def test_a_bad_request_is_refused_with_a_code_and_leaves_nothing(
     assert await Document.all().count() == 0
 
 
+async def test_mistakes_that_many_make_are_told_with_what_to_do(client: httpx.AsyncClient) -> None:
+    bare = await client.post("/search", content=b'{"query": "x"}', headers={"content-type": "text/plain"})
+    typo = await client.post("/search", json={"query": "x", "colections": ["a"]})
+    empty = await client.post("/ingest", json={"text": ""})
+    method = await client.get("/search")
+    two = await client.post("/ingest", files=[("file", ("a.txt", b"a")), ("file", ("b.txt", b"b"))])
+    zipped = await client.post("/ingest", files={"file": ("a.zip", b"PK\x03\x04" + b"\0" * 100)})
+    picture = await client.post("/ingest", files={"file": ("a.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 100)})
+
+    assert "Content-Type: application/json" in bare.json()["detail"]
+    assert "/colections: there is no such field" in typo.json()["detail"]
+    assert "/text: must not be empty" in empty.json()["detail"]
+    assert "GET is not possible here, but POST is" in method.json()["detail"]
+    assert "/ingest/batch" in two.json()["detail"]
+    assert zipped.status_code in {201, 415}
+    assert "OCR" in picture.json()["hint"]
+
+
 async def test_an_invalid_field_is_pointed_at(client: httpx.AsyncClient) -> None:
     answer = await client.post("/ingest", json={"text": "a", "title": 7})
 

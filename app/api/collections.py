@@ -46,14 +46,14 @@ async def list_collections(asked: Annotated[CollectionQuery, Query()]) -> Collec
     )
 
 
-@router.get("/collections/{name}", responses=problems(CollectionNotFound, InvalidRequest))
+@router.get("/collections/{name:path}", responses=problems(CollectionNotFound, InvalidRequest))
 async def get_collection(name: Named) -> CollectionResponse:
     """A collection with what is in it; while it is being deleted, with how much is left."""
     return await _told(name)
 
 
 @router.put(
-    "/collections/{name}",
+    "/collections/{name:path}",
     responses={
         201: {"model": CollectionResponse, "description": "Made"},
         **problems(CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest, ModelUnavailable),
@@ -80,7 +80,7 @@ async def put_collection(
 
 
 @router.delete(
-    "/collections/{name}",
+    "/collections/{name:path}",
     status_code=status.HTTP_202_ACCEPTED,
     responses=problems(CollectionNotFound, InvalidRequest),
 )

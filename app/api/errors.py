@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import asyncpg
 import structlog
@@ -126,7 +127,7 @@ def invalid_request(error: RequestValidationError) -> tuple[errors.InvalidReques
     places = [
         InvalidField(
             pointer=_pointer(found["loc"]),
-            detail=_plain(found["msg"]),
+            detail=_plain(found),
         )
         for found in error.errors()[:MAX_TOLD_PLACES]
     ]
@@ -140,15 +141,31 @@ def _pointer(place: Sequence[str | int]) -> str:
     return "/" + "/".join(part[:MAX_TOLD_CHARS] for part in parts if part[:1] + part[-1:] != "<>")
 
 
-def _plain(message: str) -> str:
+#: In place of pydantic's words, which speak of Python.
+WORDS = {
+    "extra_forbidden": "there is no such field",
+    "model_attributes_type": "must be a JSON object, sent with `Content-Type: application/json`",
+    "missing": "is missing",
+}
+
+
+def _plain(found: Mapping[str, Any]) -> str:
+    if found["type"] in WORDS:
+        return WORDS[found["type"]]
+    message: str = found["msg"]
+    if found["type"] in {"too_short", "string_too_short"} and " at least 1 " in message:
+        return "must not be empty"
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-async def _http_error(_: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for a body that is no text at all.
         return problem(errors.MalformedBody("The body cannot be read as JSON."))
-    refused = errors.InvalidRequest(error.detail)
+    told = error.detail
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and error.headers and "Allow" in error.headers:
+        told = f"{request.method} is not possible here, but {error.headers['Allow']} is."
+    refused = errors.InvalidRequest(told)
     answer = problem(refused, status=error.status_code)
     answer.headers.update(error.headers or {})
     return answer

@@ -195,6 +195,8 @@ async def _parsed(parser: MultiPartParser) -> FormData:
             return await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         reason = getattr(error, "message", None) or "the multipart body is malformed"
+        if reason.startswith("Too many files"):
+            reason = "it has more than one file. Many at once are for POST /ingest/batch."
         raise MalformedBody(f"The body cannot be read: {reason}") from error
 
 

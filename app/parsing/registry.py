@@ -88,7 +88,15 @@ def parse(
         raise
     except BaseException as error:  # Panics of libraries in Rust are no `Exception`.
         raise _translated(error, media_type) from error
+    note_misnamed(builder, media_type, name)
     return builder.build(media_type)
+
+
+def note_misnamed(builder: TextBuilder, media_type: str, name: str | None) -> None:
+    """Warn of what its name says to be more than the plain text that it is."""
+    promised = types.by_name(name)
+    if media_type == types.TEXT and promised in _LABELS:
+        builder.warn(f"It is named like a {label(promised)}, and was read as the plain text that it is.")
 
 
 def _translated(error: BaseException, media_type: str) -> Exception:

@@ -6,6 +6,7 @@ from app.errors import UnsupportedMediaType
 from app.parsing import media_types as types
 from app.parsing.detection import HEAD_BYTES, detect
 from app.parsing.parsed_document import ParsedDocument
+from app.parsing.registry import note_misnamed
 from app.parsing.text_builder import TextBuilder
 
 #: Up to here; it is read on the event loop.
@@ -32,4 +33,5 @@ def parse_small_text(content: bytes, name: str | None, *, max_text_chars: int) -
     except (UnsupportedMediaType, UnicodeDecodeError):
         return None
     builder = TextBuilder(max_text_chars)
+    note_misnamed(builder, types.TEXT, name)
     return None if builder.paragraph(text) is None else builder.build(types.TEXT)

@@ -98,9 +98,20 @@ def _check_json(value: JsonValue, *, depth: int = 0) -> int:
     return 0
 
 
+def no_step(name: str) -> str:
+    """The name, if it can be the last part of an address."""
+    if name in {".", ".."}:
+        raise ValueError("must not be `.` or `..`, which lead elsewhere in an address")
+    return name
+
+
 StorableText = Annotated[str, AfterValidator(storable)]
 CollectionName = Annotated[
-    StorableText, AfterValidator(not_blank), AfterValidator(visible), AfterValidator(at_most_bytes(200))
+    StorableText,
+    AfterValidator(not_blank),
+    AfterValidator(visible),
+    AfterValidator(no_step),
+    AfterValidator(at_most_bytes(200)),
 ]
 Title = Annotated[StorableText, AfterValidator(shown)]
 MAX_TITLE_CHARS = 2000

@@ -142,6 +142,8 @@ async def _open(settings: Settings, name: str, model: str, dimensions: int) -> E
     if name == "openai":
         from app.embedding.openai import OpenAIEmbedder  # noqa: PLC0415
 
+        if settings.EMBEDDER_API_KEY is None and "EMBEDDER_URL" not in settings.model_fields_set:
+            raise StartupError("EMBEDDER=openai needs EMBEDDER_API_KEY, or an EMBEDDER_URL that needs none.")
         return OpenAIEmbedder(
             url=settings.EMBEDDER_URL,
             model=model,

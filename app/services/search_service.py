@@ -10,7 +10,7 @@ from functools import partial
 from typing import Literal
 
 from app.embedding.protocol import TextKind
-from app.errors import RerankerMissing
+from app.errors import EmbedderRefused, EmbedderUnavailable, ModelUnavailable, RerankerMissing
 from app.models.collection import Collection
 from app.search.filters import Filter
 from app.search.fusion import Fused, at_most_of_each, fuse
@@ -101,10 +101,14 @@ class SearchService:
         if len(spaces) == 1:
             # Nothing to tell apart: collections that are in no space yet have no vectors in this one either.
             return await self._nearest_in(next(iter(spaces)), asked, question, scope, limit)
-        by_space = [
-            await self._nearest_in(space_id, asked, question, scope.within(collections), limit)
-            for space_id, collections in spaces.items()
-        ]
+        by_space = []
+        for space_id, collections in spaces.items():
+            within = scope.within(collections)
+            try:
+                by_space.append(await self._nearest_in(space_id, asked, question, within, limit))
+            except (EmbedderUnavailable, EmbedderRefused, ModelUnavailable) as error:
+                error.hint = f"{_others_are_there(collections)} {error.hint}"
+                raise
         # What one model takes for near says nothing about what another one does: only the order counts.
         placed = [(rank, found) for ranking in by_space for rank, found in enumerate(ranking)]
         placed.sort(key=lambda each: (each[0], -each[1].score))
@@ -142,6 +146,11 @@ class SearchService:
         ranked.sort(key=lambda hit: -hit.score)
         least = asked.min_score
         return [hit for hit in ranked if least is None or hit.score >= least][: asked.top_k]
+
+
+def _others_are_there(collections: Sequence[Collection]) -> str:
+    names = ", ".join(f"'{collection.name}'" for collection in collections[:5])
+    return f"It is the model of {names}: name other collections, or search with mode `keyword` meanwhile."
 
 
 def _by_space(collections: Sequence[Collection]) -> dict[int, list[Collection]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -57,6 +58,27 @@ async def test_collections_are_listed_by_name_page_by_page(client: httpx.AsyncCl
         if after is None:
             break
     assert listed == [*names, "default"]
+
+
+async def test_a_collection_can_be_handled_whatever_its_name_is(client: httpx.AsyncClient) -> None:
+    for name in ("team/hr", "Bad Name/é", "../up", "a/", "/", "...", "50%", "a?b#c"):
+        path = f"/collections/{quote(name, safe='')}"
+        taken = await client.post("/ingest", json={"text": GATES, "collection": name})
+        assert taken.status_code == 201
+        assert (await client.get(path)).json()["name"] == name
+        assert (await client.put(path, json={"chunk_tokens": 99})).json()["chunk_tokens"] == 99
+        assert (await client.delete(path)).status_code == 202
+    for name in (".", ".."):  # Steps in an address, which clients and proxies take.
+        refused = await client.post("/ingest", json={"text": GATES, "collection": name})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_model_that_is_a_services_is_not_taken_without_its_key(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/collections/far", json={"embedder": "openai"})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+    assert "EMBEDDER_API_KEY" in answer.json()["detail"]
+    assert (await client.get("/collections/far")).status_code == 404
 
 
 async def test_settings_are_kept_and_changed_one_by_one(client: httpx.AsyncClient) -> None:

@@ -419,7 +419,7 @@ def highest_descriptor() -> int:
 
 
 async def test_a_slot_is_not_lost_while_there_are_no_descriptors(pool: ParserPool, text_file: Path) -> None:
-    (child,) = children_of(children_of(os.getpid())[-1])
+    child = await only_child(pool)
     os.kill(child, signal.SIGKILL)
     await until(lambda: not is_running(child))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

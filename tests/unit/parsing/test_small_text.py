@@ -61,3 +61,21 @@ def test_a_text_that_is_too_long_is_refused_here_too() -> None:
 @given(st.text(" \t\na", max_size=40))
 def test_plain_text_is_cleaned_as_text_with_other_characters_is(text: str) -> None:
     assert clean("é" + text) == "é" + clean(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "warnings"),
+    [
+        ("report.docx", ["It is named like a Word file, and was read as the plain text that it is."]),
+        ("feed.json", ["It is named like a JSON file, and was read as the plain text that it is."]),
+        ("notes.txt", []),
+        (None, []),
+    ],
+)
+def test_text_with_the_name_of_something_else_is_read_with_a_warning(
+    name: str | None, warnings: list[str]
+) -> None:
+    parsed = parse_small_text(b"{Only words}", name, max_text_chars=100)
+
+    assert parsed is not None
+    assert list(parsed.warnings) == warnings
