@@ -12,6 +12,7 @@ import pytest
 from app.models.collection import Collection
 from app.models.document import Document
 from app.models.sql import fetch, transaction
+from app.models.vector_space import VectorSpace
 from app.models.word_counts import keep_counts
 from app.parsing.parsed_document import Heading
 from app.search.filters import SQL, Condition
@@ -436,3 +437,18 @@ async def test_filters_find_their_index(client: httpx.AsyncClient, condition: Co
         plan = await fetch(f"EXPLAIN SELECT id FROM documents AS d WHERE {where}", *sql.values)
 
     assert index in str(plan)
+
+
+async def test_a_model_that_is_away_is_named_with_what_can_be_searched_without_it(
+    client: httpx.AsyncClient,
+) -> None:
+    far = await VectorSpace.adopt("openai", "far", 8)
+    await Collection.put("far", {"space_id": far.id})
+    await indexed(GATES)
+
+    answer = await client.post("/search", json={"query": "gate"})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+    assert "It is the model of 'far': name other collections" in answer.json()["hint"]
+    assert texts(await search(client, "gate", collections=["default"])) == [GATES]
+    assert texts(await search(client, "gate", mode="keyword")) == [GATES]
