@@ -193,6 +193,17 @@ def test_the_overlap_is_whole_sentences_where_they_fit_and_whole_words_else() ->
     assert second.text.split()[:4] == first.text.split()[-4:]
 
 
+def test_a_table_is_cut_between_its_rows_also_where_cells_end_as_sentences_do() -> None:
+    row = "Server {0} backs up at night.  | For number {0} call the keeper! | Is it open? | yes"
+    table = "\n".join(row.format(number) for number in range(100, 130))
+
+    passages = split(table, limit=48, overlap=20)
+
+    assert len(passages) > 10
+    assert all(passage.text.startswith("Server ") for passage in passages)
+    assert all(passage.text.endswith(" yes") for passage in passages)
+
+
 def test_a_heading_begins_a_new_chunk_once_the_present_one_is_half_full() -> None:
     parts = [
         "Tiny",
