@@ -211,6 +211,17 @@ async def overview_page(request: Request, resources: Resources) -> Response:
     return page(request, "overview.html", stats=stats, plot=charts.throughput(stats.throughput))
 
 
+# --- anything else --------------------------------------------------------------------------------------
+
+
+@router.get("/ui/{address:path}")
+async def no_page(request: Request) -> Response:
+    """An old or mistyped address: a person is shown a page, too."""
+    nothing = InvalidRequest("There is no page at this address.")
+    nothing.hint = "Look whether it was typed or copied as a whole."
+    return page(request, "error.html", status=404, error=nothing, title="Not found")
+
+
 # --- what they share ------------------------------------------------------------------------------------
 
 

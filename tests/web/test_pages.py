@@ -306,6 +306,13 @@ def test_stats_count_what_there_is_and_name_an_idle_worker(api: APIProcess, work
     eventually(lambda: not seen(), within_s=3)
 
 
+def test_an_address_that_leads_nowhere_is_a_page_too(api: APIProcess) -> None:
+    answer = httpx.get(f"{api.url}/ui/nothing/here")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no page at this address." in answer.text
+
+
 def test_assets_can_be_kept_for_ever(api: APIProcess) -> None:
     html = httpx.get(f"{api.url}/").text
     for path in set(re.findall(r'"(/ui/static/[^"]+)"', html)):
