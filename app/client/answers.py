@@ -280,6 +280,7 @@ class Hit(Answer):
     document_id: UUID
     version: int
     collection: str
+    external_id: str | None
     text: str
     score: float
     legs: dict[str, Leg]

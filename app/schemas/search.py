@@ -124,6 +124,7 @@ class SearchHit(BaseModel):
     document_id: UUID
     version: int
     collection: str
+    external_id: str | None = Field(description="What its document is called by who sent it: a path, mostly.")
     text: str
     score: float = Field(
         description="`hybrid`: 1 for the first in both rankings, down to 0. `vector`, `keyword`: the leg's"
@@ -143,6 +144,7 @@ class SearchHit(BaseModel):
             document_id=hit.document_id,
             version=hit.version,
             collection=hit.collection,
+            external_id=hit.external_id,
             text=hit.text,
             score=hit.score,
             legs={name: Leg(rank=place.rank, score=place.score) for name, place in hit.legs.items()},

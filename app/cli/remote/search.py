@@ -93,7 +93,7 @@ def show_hit(out: Output, number: int, hit: Hit, *, full: bool = False) -> None:
 def place_of(hit: Hit) -> str:
     """Document, pages and headings."""
     citation = hit.citation
-    name = clean(citation.source or citation.title or hit.document_id)
+    name = clean(hit.external_id or citation.source or citation.title or hit.document_id)
     if hit.collection != "default":
         name = f"{clean(hit.collection)}/{name}"
     page = f", {pages(citation.page, citation.page_end)}" if citation.page else ""

@@ -249,6 +249,20 @@ async def test_a_citation_leads_to_its_place(client: httpx.AsyncClient) -> None:
     assert hit["text"] == f"{SWANS}\n\n{GATES}"[citation["char_start"] : citation["char_end"]]
 
 
+async def test_two_files_of_one_name_are_told_apart_by_their_paths(client: httpx.AsyncClient) -> None:
+    paths = ["gates/README.md", "swans/README.md"]
+    for path in paths:
+        await indexed(f"{GATES} {path}", external_id=path, source_name="README.md")
+    await indexed(f"{GATES} Unnamed.", source_name="README.md")
+
+    hits = await search(client, "gate")
+    found = (await client.get("/ui/search", params={"q": "gate"})).text
+
+    assert {hit["external_id"] for hit in hits} == {*paths, None}
+    assert {hit["citation"]["source"] for hit in hits} == {"README.md"}
+    assert all(found.count(f">{name}</a>") == 1 for name in [*paths, "README.md"])
+
+
 def paged(*texts: str) -> tuple[str, tuple[Page, ...]]:
     """A text with a page for each of the texts, and where these are."""
     pages: list[Page] = []

@@ -33,6 +33,7 @@ def hit(text: str, *, page: int | None = None, page_end: int | None = None) -> H
         document_id=UUID(int=7),
         version=1,
         collection="default",
+        external_id=None,
         text=text,
         score=0.25,
         legs={},
