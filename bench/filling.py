@@ -76,7 +76,7 @@ def ingested(text: str, space_id: int) -> Ingested:
     """As a worker makes it: one chunk."""
     vector = np.zeros(DIMENSIONS, np.float16)
     vector[len(text) % DIMENSIONS] = 1
-    chunk = NewChunk(text, 0, len(text), None, (), WORDS, vector)
+    chunk = NewChunk(text, 0, len(text), None, None, (), WORDS, vector)
     return Ingested(media_type="text/plain", title=None, warnings=[], chunks=[chunk], space_id=space_id)
 
 

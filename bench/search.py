@@ -92,7 +92,9 @@ async def fill(
                 for ordinal in range(PER_DOCUMENT):
                     text = " ".join(chance.sample(sentences, 6))
                     chunk_id = next(next_id)
-                    rows.append((chunk_id, document_id, 1, ordinal, "", text, 0, len(text), None, [], 150))
+                    rows.append(
+                        (chunk_id, document_id, 1, ordinal, "", text, 0, len(text), None, None, [], 150)
+                    )
                     stored.append((chunk_id, 1, document_id, HalfVector(own[len(stored)])))
             begun = time.perf_counter()
             await connection.executemany(
@@ -115,6 +117,7 @@ async def fill(
                     "char_start",
                     "char_end",
                     "page",
+                    "page_end",
                     "headings",
                     "token_count",
                 ),

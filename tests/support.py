@@ -67,7 +67,7 @@ def indexing(text: str, *, overlap: int = 4, title: str | None = None) -> Ingest
     vector = np.zeros(HashEmbedder().dimensions, np.float16)
     vector[0] = 1
     chunks = [
-        NewChunk(p.text, p.char_start, p.char_end, p.page, p.headings, p.token_count, vector, gap)
+        NewChunk(p.text, p.char_start, p.char_end, p.page, p.page_end, p.headings, p.token_count, vector, gap)
         for gap, p in zip(gaps_between(passages, text), passages, strict=True)
     ]
     return Ingested(space_id=1, media_type="text/plain", title=title, warnings=[], chunks=chunks)

@@ -25,7 +25,7 @@ from app.api.upload import (
     SPOOL_BYTES,
     checked,
     counted,
-    display_name,
+    display_path,
     json_readers,
     media_type_of,
     parsed_request,
@@ -275,7 +275,7 @@ class _FormReader:
         part = self._part
         assert part.spool is not None
         assert part.file_name is not None
-        shown_name = display_name(part.file_name)
+        shown_name = display_path(part.file_name)
         if part.name != "file":
             return Refused(MalformedBody("The part of a file has to be named `file`."), shown_name)
         if part.size_bytes > self._limit_bytes:

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 
 from app.api.errors import invalid_request
-from app.api.upload import SPOOL_BYTES, checked, display_name
+from app.api.upload import SPOOL_BYTES, checked, display_name, display_path
 from app.core.config import Settings
 from app.errors import (
     CorruptFile,
@@ -70,7 +70,7 @@ async def zip_items(
                     if left_bytes >= 0:
                         await asyncio.to_thread(_unpack, archive, member, content)
                 except ServiceError as error:
-                    yield Refused(error, display_name(member.filename))
+                    yield Refused(error, display_path(member.filename))
                     continue
                 if left_bytes < 0:
                     raise PayloadTooLarge(settings.MAX_BATCH_BYTES)
@@ -87,12 +87,13 @@ def file_offer(
     try:
         named = checked(lambda: IngestFields.model_validate(said))
     except RequestValidationError as error:
-        return Refused(invalid_request(error)[0], display_name(path))
+        return Refused(invalid_request(error)[0], display_path(path))
     return Offer(
         content=content,
         collection=named.collection,
         external_id=named.external_id,
         source_name=display_name(path),
+        path=display_path(path),
         metadata=named.metadata,
     )
 

@@ -32,6 +32,7 @@ from app.storage.content_store import storage_error
 CheckedT = TypeVar("CheckedT")
 
 MAX_NAME_CHARS = 255
+MAX_PATH_CHARS = 1024
 
 USUAL_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1"})
 
@@ -249,3 +250,8 @@ def display_name(name: str | None) -> str | None:
     """A file's name as it may be shown: no folders, nothing invisible; it is never used as a path."""
     last = re.split(r"[/\\]", name or "")[-1]
     return shown(last)[-MAX_NAME_CHARS:].lstrip() or None
+
+
+def display_path(path: str) -> str | None:
+    """Likewise, with its folders; of a long one, the end."""
+    return shown(path)[-MAX_PATH_CHARS:].lstrip() or None

@@ -162,6 +162,7 @@ class _Splitter:
             char_start=start,
             char_end=end,
             page=self._page_at(start),
+            page_end=self._page_at(end - 1),
             headings=self._headings_at(start),
             token_count=self._token_count(start, end),
         )

@@ -132,6 +132,7 @@ class Chunk(Answer):
     char_start: int
     char_end: int
     page: int | None
+    page_end: int | None
     headings: list[str]
     token_count: int
 
@@ -242,6 +243,7 @@ class Citation(Answer):
     title: str | None
     source: str | None
     page: int | None
+    page_end: int | None
     char_start: int
     char_end: int
     headings: list[str]
@@ -267,6 +269,8 @@ class Context(Answer):
     text: str
     char_start: int
     char_end: int
+    page: int | None
+    page_end: int | None
 
 
 class Hit(Answer):
@@ -276,6 +280,7 @@ class Hit(Answer):
     document_id: UUID
     version: int
     collection: str
+    external_id: str | None
     text: str
     score: float
     legs: dict[str, Leg]

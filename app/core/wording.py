@@ -41,6 +41,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def pages(first: int, last: int | None) -> str:
+    """`2`, `2` → `page 2`; `2`, `3` → `pages 2–3`."""
+    return f"page {first}" if last in (None, first) else f"pages {first}–{last}"
+
+
 class Span(Protocol):
     """A word of the question: characters `[start:end]`."""
 

@@ -21,7 +21,7 @@ class ItemResult:
     """What became of one item of a batch when it came."""
 
     index: int  # In the order of the body, from 0.
-    name: str | None = None  # For people: a file's name, or the external id.
+    name: str | None = None  # For people: a file's path, or the external id.
     document_id: UUID | None = None  # None when there is an error.
     status: DocumentStatus | None = None
     created: bool = False

@@ -33,6 +33,7 @@ class NewChunk(NamedTuple):
     char_start: int
     char_end: int
     page: int | None
+    page_end: int | None
     headings: tuple[str, ...]
     token_count: int
     embedding: NDArray[np.float16]  # (dimensions,), length 1.
@@ -76,11 +77,17 @@ class Chunk(Model):
     char_start = fields.IntField()
     char_end = fields.IntField()
     page = fields.IntField(null=True)
+    page_end = fields.IntField(null=True)  # Read `last_page`.
     headings = ArrayField(element_type="text", default=list)
     token_count = fields.IntField()
 
     class Meta:
         table = "chunks"
+
+    @property
+    def last_page(self) -> int | None:
+        """Where it ends; of a chunk that is older than the column, the page that is known."""
+        return self.page if self.page_end is None else self.page_end
 
     @classmethod
     async def of_version(cls, document_id: UUID, version: int, *, after: int, limit: int) -> list[Self]:
@@ -188,6 +195,7 @@ CHUNK_COLUMNS = (
     "char_start",
     "char_end",
     "page",
+    "page_end",
     "headings",
     "token_count",
 )
@@ -204,6 +212,7 @@ def _record(chunk_id: int, stored: Stored, ordinal: int, chunk: NewChunk) -> tup
         chunk.char_start,
         chunk.char_end,
         chunk.page,
+        chunk.page_end,
         chunk.headings,
         chunk.token_count,
     )

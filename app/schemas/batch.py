@@ -43,7 +43,7 @@ class ItemResponse(BaseModel):
     """What became of one item."""
 
     index: int = Field(description="Its place in the body, from 0.")
-    name: str | None = Field(description="Its file's name, or its `external_id`.")
+    name: str | None = Field(description="Its file's path, as far as it was sent, or its `external_id`.")
     document_id: UUID | None = Field(description="Null when it was refused, or its document is deleted.")
     status: DocumentStatus | None
     created: bool = Field(description="A new document, or a new version of one; else it was known already.")

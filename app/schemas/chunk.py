@@ -19,7 +19,8 @@ class ChunkResponse(BaseModel):
     text: str
     char_start: int = Field(description="`text` is `[char_start:char_end]` of the document's text.")
     char_end: int
-    page: int | None
+    page: int | None = Field(description="Where it begins; null in formats without pages.")
+    page_end: int | None = Field(description="Where it ends: equal to `page` within one.")
     headings: list[str]
     token_count: int
 
@@ -34,6 +35,7 @@ class ChunkResponse(BaseModel):
             char_start=chunk.char_start,
             char_end=chunk.char_end,
             page=chunk.page,
+            page_end=chunk.last_page,
             headings=chunk.headings,
             token_count=chunk.token_count,
         )

@@ -86,7 +86,8 @@ class Citation(BaseModel):
 
     title: str | None
     source: str | None
-    page: int | None
+    page: int | None = Field(description="Where it begins; null in formats without pages.")
+    page_end: int | None = Field(description="Where it ends: equal to `page` within one.")
     char_start: int
     char_end: int
     headings: list[str]
@@ -112,6 +113,8 @@ class Context(BaseModel):
     text: str
     char_start: int
     char_end: int
+    page: int | None = Field(description="Where all of it begins.")
+    page_end: int | None
 
 
 class SearchHit(BaseModel):
@@ -121,6 +124,7 @@ class SearchHit(BaseModel):
     document_id: UUID
     version: int
     collection: str
+    external_id: str | None = Field(description="What its document is called by who sent it: a path, mostly.")
     text: str
     score: float = Field(
         description="`hybrid`: 1 for the first in both rankings, down to 0. `vector`, `keyword`: the leg's"
@@ -140,6 +144,7 @@ class SearchHit(BaseModel):
             document_id=hit.document_id,
             version=hit.version,
             collection=hit.collection,
+            external_id=hit.external_id,
             text=hit.text,
             score=hit.score,
             legs={name: Leg(rank=place.rank, score=place.score) for name, place in hit.legs.items()},
@@ -149,6 +154,7 @@ class SearchHit(BaseModel):
                 title=hit.title,
                 source=hit.source_name or hit.external_id,
                 page=hit.page,
+                page_end=hit.page_end,
                 char_start=hit.char_start,
                 char_end=hit.char_end,
                 headings=hit.headings,

@@ -28,6 +28,8 @@ class Passage(NamedTuple):
     text: str
     char_start: int
     char_end: int
+    page: int | None
+    page_end: int | None
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Hit:
     title: str | None
     source_name: str | None
     page: int | None
+    page_end: int | None
     headings: list[str]
     char_start: int
     char_end: int
@@ -61,7 +64,8 @@ async def load(fused: Sequence[Fused], question: str) -> list[Hit]:
     rows = await fetch(
         """
         SELECT c.id AS chunk_id, c.document_id, c.version, d.collection, d.external_id, c.ordinal, c.text,
-            d.cited, c.page, c.headings, c.char_start, c.char_end, CASE WHEN numnode(q) > 0 THEN
+            d.cited, c.page, COALESCE(c.page_end, c.page) AS page_end, c.headings, c.char_start, c.char_end,
+            CASE WHEN numnode(q) > 0 THEN
                 ts_headline(n.language::regconfig, readable(c.text), q, $3)
             END AS marked
         FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
@@ -102,7 +106,8 @@ async def add_context(hits: Sequence[Hit], chunks: int) -> None:
     """Give each hit its text with so many chunks before and after it, what they share only once."""
     rows = await fetch(
         """
-        SELECT asked.number, c.gap, c.text, c.char_start, c.char_end
+        SELECT asked.number, c.gap, c.text, c.char_start, c.char_end, c.page,
+            COALESCE(c.page_end, c.page) AS page_end
         FROM unnest($1::uuid[], $2::int[], $3::int[]) WITH ORDINALITY AS asked (id, version, ordinal, number)
             JOIN chunks AS c ON c.document_id = asked.id AND c.version = asked.version
                 AND c.ordinal BETWEEN asked.ordinal - $4::int AND asked.ordinal + $4::int
@@ -121,11 +126,13 @@ def _merged(rows: Sequence[Mapping[str, Any]]) -> Passage | None:
     if not rows:
         return None  # Deleted, or replaced, since it was found.
     start, end = rows[0]["char_start"], rows[0]["char_start"]
+    page = page_end = rows[0]["page"]
     text = ""
     for number, row in enumerate(rows):
         if row["char_start"] >= end:
             text += (row["gap"] if number else "") + row["text"]
         else:
             text += row["text"][end - row["char_start"] :]
-        end = max(end, row["char_end"])
-    return Passage(text, start, end)
+        if row["char_end"] > end:
+            end, page_end = row["char_end"], row["page_end"]
+    return Passage(text, start, end, page, page_end)

@@ -99,7 +99,7 @@ class BatchService:
     def _looked_at(self, index: int, item: Offer | Refused) -> _Entry:
         if isinstance(item, Refused):
             return _Entry(index, item.name, error=item.error)
-        name = item.source_name or item.external_id
+        name = item.path or item.external_id
         content = item.content.read(self.intake.inline_content_bytes + 1)
         if len(content) > self.intake.inline_content_bytes:
             item.content.seek(0)

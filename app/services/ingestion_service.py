@@ -172,6 +172,7 @@ class ChunksOf:
                 char_start=passage.char_start,
                 char_end=passage.char_end,
                 page=passage.page,
+                page_end=passage.page_end,
                 headings=passage.headings,
                 token_count=passage.token_count,
                 embedding=vector,

@@ -30,6 +30,7 @@ class Offer:
     external_id: str | None = None
     title: str | None = None
     source_name: str | None = None
+    path: str | None = None  # Of a file of a batch, as it is told of there; it is not kept with the document.
     metadata: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
 

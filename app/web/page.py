@@ -65,6 +65,7 @@ _templates.filters |= {
     "size": wording.size,
     "duration": wording.duration,
     "counted": wording.count,
+    "pages": wording.pages,
     "kind": words.kind,
     "name": words.name,
     "excerpt": wording.excerpt,

@@ -96,7 +96,7 @@ def test_upgrade_builds_an_empty_database_and_then_there_is_nothing_to_migrate(
     assert "0_20261124000000_init.py" in upgraded
     assert "1_20261124000100_document_status.py" in upgraded
     assert {"status", "processing_errors", "lease_expires_at", "attempt"} <= columns(url)
-    assert columns(url, "chunks") >= {"gap", "char_start", "char_end", "page", "headings"}
+    assert columns(url, "chunks") >= {"gap", "char_start", "char_end", "page", "page_end", "headings"}
     before = sorted((project / "migrations/models").iterdir())
     assert "No changes detected" in aerich(project, url, "migrate")
     assert sorted((project / "migrations/models").iterdir()) == before
@@ -244,6 +244,26 @@ def test_what_searches_read_can_be_taken_back_and_is_made_of_the_chunks_again(
         assert ask(url, "SELECT indexname FROM pg_indexes WHERE indexname = 'chunk_vectors_space_1'")
         aerich(project, url, "downgrade", "--version", "4", "--yes")
         assert ask(url, "SELECT indexname FROM pg_indexes WHERE indexname = 'chunks_embedding'")
+
+
+def test_where_chunks_end_can_be_taken_back_and_what_is_stored_stays_as_it_is(
+    project: Path, url: str
+) -> None:
+    aerich(project, url, "upgrade")
+    fill(url)
+    aerich(project, url, "downgrade", "--version", "13", "--yes")
+    assert "page_end" not in columns(url, "chunks")
+    ask(
+        url,
+        """INSERT INTO chunks
+            (document_id, version, ordinal, text, char_start, char_end, page, headings, token_count)
+        SELECT id, 1, 0, 'Gates', 0, 5, 2, '{}', 1 FROM documents WHERE status = 'COMPLETED'""",
+    )
+
+    aerich(project, url, "upgrade")
+
+    # Not what could only be guessed; whoever reads it takes the page where it begins.
+    assert [tuple(row) for row in ask(url, "SELECT page, page_end FROM chunks")] == [(2, None)]
 
 
 def test_attempts_can_be_taken_back_and_applied_again_with_rows(project: Path, url: str) -> None:

@@ -302,7 +302,7 @@ def _ingested(content: bytes | None) -> Ingested:
     text = (content or b"").decode()
     middle = len(text) // 2
     chunks = [
-        NewChunk(part, start, start + len(part), None, (), 1, VECTOR)
+        NewChunk(part, start, start + len(part), None, None, (), 1, VECTOR)
         for part, start in ((text[:middle], 0), (text[middle:], middle))
     ]
     return Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=chunks)

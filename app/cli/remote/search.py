@@ -14,7 +14,7 @@ from app.cli.remote.completion import collection_names
 from app.cli.remote.options import json_object
 from app.cli.remote.output import Output, clean
 from app.client import Hit
-from app.core.wording import EXCERPT, excerpt
+from app.core.wording import EXCERPT, excerpt, pages
 
 MARK = "bold yellow"
 
@@ -91,12 +91,12 @@ def show_hit(out: Output, number: int, hit: Hit, *, full: bool = False) -> None:
 
 
 def place_of(hit: Hit) -> str:
-    """Document, page and headings."""
+    """Document, pages and headings."""
     citation = hit.citation
-    name = clean(citation.source or citation.title or hit.document_id)
+    name = clean(hit.external_id or citation.source or citation.title or hit.document_id)
     if hit.collection != "default":
         name = f"{clean(hit.collection)}/{name}"
-    page = f", page {citation.page}" if citation.page else ""
+    page = f", {pages(citation.page, citation.page_end)}" if citation.page else ""
     headings = "".join(f" › {clean(heading)}" for heading in citation.headings)
     return f"{name}{page}{headings}"
 

@@ -122,6 +122,7 @@ async def test_each_file_of_a_form_is_a_document_and_the_fields_before_hold_for_
     documents = [await Document.get(id=item["document_id"]) for item in answer["items"]]
     assert [document.source_name for document in documents] == ["gates.md", "locks.txt"]
     assert [document.external_id for document in documents] == ["a/gates.md", "a/locks.txt"]
+    assert [item["name"] for item in answer["items"]] == ["a/gates.md", "a/locks.txt"]
     assert [document.media_type for document in documents] == ["text/markdown", "text/plain"]
     assert {document.collection for document in documents} == {"canal"}
     assert [document.metadata for document in documents] == [{"season": "summer"}] * 2
@@ -136,6 +137,20 @@ async def test_each_member_of_a_zip_is_a_document(client: httpx.AsyncClient) -> 
     assert [document.external_id for document in documents] == ["docs/a.txt", "docs/b/c.md"]
     assert [document.source_name for document in documents] == ["a.txt", "c.md"]
     assert {document.collection for document in documents} == {"canal"}
+
+
+async def test_items_are_told_by_their_paths_whatever_their_documents_are_called(
+    client: httpx.AsyncClient,
+) -> None:
+    paths = ["lower/README.md", "upper/README.md", "upper/scan.png"]
+    body = zipped(zip(paths, (b"a", b"b", SCAN), strict=True))
+
+    answer = await posted(client, body, ZIP)
+
+    kept = (await client.get(f"/batches/{answer['batch_id']}/items")).json()["items"]
+    assert [item["name"] for item in answer["items"]] == [item["name"] for item in kept] == paths
+    documents = [await Document.get(id=item["document_id"]) for item in kept[:2]]
+    assert [(each.external_id, each.source_name) for each in documents] == [(None, "README.md")] * 2
 
 
 async def test_an_answer_in_lines_says_the_same(client: httpx.AsyncClient) -> None:
@@ -276,6 +291,9 @@ async def test_a_member_that_cannot_be_taken_is_told_and_the_others_are_taken(
         None,  # Only a look inside tells: it ends FAILED.
     ]
     assert codes(answer["items"]) == expected
+    names = [item["name"] for item in answer["items"]]
+    assert names[:5] == ["a.txt", "link", "lzma.txt", "secret.txt", "../../etc/passwd"]
+    assert names[5:] == ["x" * 1024, None, "damaged.txt", "C:\\a.txt", "nested.zip"]
     passwd = await Document.get(id=answer["items"][4]["document_id"])
     assert (passwd.external_id, passwd.source_name) == ("../../etc/passwd", "passwd")
     assert (await Document.get(id=answer["items"][8]["document_id"])).source_name == "a.txt"

@@ -276,7 +276,8 @@ async def test_pages_lead_through_all_chunks_once(client: httpx.AsyncClient) -> 
 
     assert seen == list(range(document.chunk_count))
     assert page["chunks"][0].keys() == {
-        "chunk_id", "ordinal", "version", "text", "char_start", "char_end", "page", "headings", "token_count",
+        "chunk_id", "ordinal", "version", "text", "char_start", "char_end", "page", "page_end", "headings",
+        "token_count",
     }  # fmt: skip
 
 

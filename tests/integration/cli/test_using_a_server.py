@@ -285,6 +285,20 @@ def test_hits_say_where_they_stand(typed: Typed, filled: str) -> None:
     assert typed.json("search", "gate", "-c", filled, "--filter", json.dumps(none)) == []
 
 
+def test_hits_in_files_of_one_name_say_which_of_them(typed: Typed, tmp_path: Path) -> None:
+    for folder in ("lower", "upper"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").write_text(f"The {folder} gate opens at six.")
+    assert typed("ingest", tmp_path, "-c", "readmes").exit_code == 0
+
+    told = typed("search", "gate", "-c", "readmes").stdout
+    hits = typed.json("search", "gate", "-c", "readmes")
+
+    assert "readmes/lower/README.md\n" in told
+    assert "readmes/upper/README.md\n" in told
+    assert {hit["external_id"] for hit in hits} == {"lower/README.md", "upper/README.md"}
+
+
 def test_documents_are_listed_and_shown(typed: Typed, filled: str) -> None:
     listed = typed("documents", "-c", filled, "--status", "failed")
     assert "cut.pdf: corrupt_file" in listed.stdout

@@ -54,7 +54,7 @@ def new(content: bytes = b"gates", **fields: str) -> NewDocument:
 def chunks(count: int = 1) -> list[NewChunk]:
     vector = np.zeros(DIMENSIONS, np.float16)
     vector[0] = 1
-    return [NewChunk(f"gate {n}", n, n + 6, None, ("Gates",), 2, vector) for n in range(count)]
+    return [NewChunk(f"gate {n}", n, n + 6, None, None, ("Gates",), 2, vector) for n in range(count)]
 
 
 def ingested(count: int = 1) -> Ingested:

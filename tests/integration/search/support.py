@@ -11,7 +11,7 @@ from app.embedding.hash import HashEmbedder
 from app.models import acceptance
 from app.models.acceptance import NewDocument
 from app.models.document import Document, Ingested
-from app.parsing.parsed_document import Heading, ParsedDocument
+from app.parsing.parsed_document import Heading, Page, ParsedDocument
 from app.services.ingestion_service import ChunksOf
 
 EMBEDDER = HashEmbedder()
@@ -23,6 +23,7 @@ async def indexed(
     chunk_tokens: int = 64,
     overlap_tokens: int = 0,
     headings: tuple[Heading, ...] = (),
+    pages: tuple[Page, ...] = (),
     **fields: Any,
 ) -> UUID:
     """Take the text in and make it searchable; `fields` are those of `NewDocument`."""
@@ -40,7 +41,12 @@ async def indexed(
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
     await complete(
-        document, text, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens, headings=headings
+        document,
+        text,
+        chunk_tokens=chunk_tokens,
+        overlap_tokens=overlap_tokens,
+        headings=headings,
+        pages=pages,
     )
     return document.id
 
@@ -52,6 +58,7 @@ async def complete(
     chunk_tokens: int = 64,
     overlap_tokens: int = 0,
     headings: tuple[Heading, ...] = (),
+    pages: tuple[Page, ...] = (),
 ) -> None:
     """Finish what was claimed."""
     chunker = Chunker(
@@ -60,7 +67,9 @@ async def complete(
         overlap_tokens=overlap_tokens,
         max_tokens=EMBEDDER.max_tokens,
     )
-    passages = chunker.split(ParsedDocument(media_type="text/plain", text=text, headings=headings))
+    passages = chunker.split(
+        ParsedDocument(media_type="text/plain", text=text, headings=headings, pages=pages)
+    )
     vectors = await EMBEDDER.embed([passage.text for passage in passages])
     chunks = ChunksOf(passages, vectors, text)
     ingested = Ingested(space_id=1, media_type=document.media_type, title=None, warnings=[], chunks=chunks)

@@ -14,7 +14,7 @@ from app.models.document import Document
 from app.models.sql import fetch, transaction
 from app.models.vector_space import VectorSpace
 from app.models.word_counts import keep_counts
-from app.parsing.parsed_document import Heading
+from app.parsing.parsed_document import Heading, Page
 from app.search.filters import SQL, Condition
 from tests.integration.search.support import indexed
 
@@ -248,6 +248,78 @@ async def test_a_citation_leads_to_its_place(client: httpx.AsyncClient) -> None:
     assert (citation["title"], citation["source"]) == ("Birds and gates", "birds.txt")
     assert hit["metadata"] == {"season": "summer"}
     assert hit["text"] == f"{SWANS}\n\n{GATES}"[citation["char_start"] : citation["char_end"]]
+
+
+async def test_two_files_of_one_name_are_told_apart_by_their_paths(client: httpx.AsyncClient) -> None:
+    paths = ["gates/README.md", "swans/README.md"]
+    for path in paths:
+        await indexed(f"{GATES} {path}", external_id=path, source_name="README.md")
+    await indexed(f"{GATES} Unnamed.", source_name="README.md")
+
+    hits = await search(client, "gate")
+    found = (await client.get("/ui/search", params={"q": "gate"})).text
+
+    assert {hit["external_id"] for hit in hits} == {*paths, None}
+    assert {hit["citation"]["source"] for hit in hits} == {"README.md"}
+    assert all(found.count(f">{name}</a>") == 1 for name in [*paths, "README.md"])
+
+
+def paged(*texts: str) -> tuple[str, tuple[Page, ...]]:
+    """A text with a page for each of the texts, and where these are."""
+    pages: list[Page] = []
+    start = 0
+    for number, text in enumerate(texts, start=1):
+        pages.append(Page(number, start, start + len(text)))
+        start += len(text) + 2
+    return "\n\n".join(texts), tuple(pages)
+
+
+async def test_a_hit_and_its_neighbours_name_all_pages_that_they_are_on(client: httpx.AsyncClient) -> None:
+    text, pages = paged(SWANS, "The horn is blue.", f"{WATER} {GATES}")
+    document = await indexed(text, chunk_tokens=20, pages=pages)
+
+    hits = {hit["chunk_id"]: hit for hit in await search(client, "swan horn gate", context=1)}
+    chunks = (await client.get(f"/documents/{document}/chunks")).json()["chunks"]
+    html = (await client.get(f"/ui/documents/{document}")).text
+    found = (await client.get("/ui/search", params={"q": "swan horn gate"})).text
+
+    def number(place: int) -> int:
+        return next(page.number for page in pages if page.char_start <= place < page.char_end)
+
+    assert len(chunks) == len(hits) > 2
+    for chunk in chunks:
+        on = (number(chunk["char_start"]), number(chunk["char_end"] - 1))
+        hit = hits[chunk["chunk_id"]]
+        around = hit["context"]
+        assert (chunk["page"], chunk["page_end"]) == on
+        assert (hit["citation"]["page"], hit["citation"]["page_end"]) == on
+        assert (around["page"], around["page_end"]) == (
+            number(around["char_start"]),
+            number(around["char_end"] - 1),
+        )
+        shown = f"page {on[0]}" if on[0] == on[1] else f"pages {on[0]}–{on[1]}"
+        assert f"<span>{shown}</span>" in found
+        assert (f"<span>{shown}</span>" in html) == (on[0] != on[1])
+    assert {chunk["page"] == chunk["page_end"] for chunk in chunks} == {True, False}
+
+
+async def test_a_chunk_that_is_older_than_last_pages_ends_where_it_begins(client: httpx.AsyncClient) -> None:
+    text, pages = paged("The swan.", "The gate.")
+    document = await indexed(text, pages=pages)
+    await fetch("UPDATE chunks SET page_end = NULL")
+
+    (hit,) = await search(client, "gate", context=1)
+    (chunk,) = (await client.get(f"/documents/{document}/chunks")).json()["chunks"]
+
+    for place in (hit["citation"], hit["context"], chunk):
+        assert (place["page"], place["page_end"]) == (1, 1)
+
+
+async def test_where_there_are_no_pages_none_is_named(client: httpx.AsyncClient) -> None:
+    await indexed(GATES)
+    (hit,) = await search(client, "gate", context=1)
+    for place in (hit["citation"], hit["context"]):
+        assert (place["page"], place["page_end"]) == (None, None)
 
 
 async def test_the_words_of_the_question_are_marked_in_every_form(client: httpx.AsyncClient) -> None:

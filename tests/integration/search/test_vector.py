@@ -56,7 +56,7 @@ async def stored(collection: str, vectors: NDArray[np.float16]) -> UUID:
     accepted = await acceptance.accept(new)
     document = await Document.claim(accepted.document_id, owner="a", lease_s=300)
     assert document is not None
-    chunks = [NewChunk(f"{collection} {n}", n, n + 1, n, ("H",), 1, own) for n, own in enumerate(vectors)]
+    chunks = [NewChunk(f"{collection} {n}", n, n + 1, n, n, ("H",), 1, own) for n, own in enumerate(vectors)]
     assert await document.complete(
         Ingested(space_id=1, media_type="text/plain", title="T", warnings=[], chunks=chunks)
     )
@@ -176,7 +176,7 @@ async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() ->
     async def completed() -> None:
         document = await Document.claim(document_id, owner="a", lease_s=300)
         assert document is not None
-        chunk = NewChunk("gate", 0, 4, None, (), 1, unit(RANDOM.standard_normal(DIMENSIONS)))
+        chunk = NewChunk("gate", 0, 4, None, None, (), 1, unit(RANDOM.standard_normal(DIMENSIONS)))
         assert await document.complete(
             Ingested(space_id=1, media_type="text/plain", title="of the file", warnings=[], chunks=[chunk])
         )

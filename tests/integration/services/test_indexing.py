@@ -51,7 +51,7 @@ async def stored(number: int, vectors: int) -> None:
     assert document is not None
     made = RANDOM.standard_normal((vectors, DIMENSIONS))
     units = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float16)
-    chunks = [NewChunk(str(n), n, n + 1, None, (), 1, unit) for n, unit in enumerate(units)]
+    chunks = [NewChunk(str(n), n, n + 1, None, None, (), 1, unit) for n, unit in enumerate(units)]
     ingested = Ingested(space_id=1, media_type="text/plain", title=None, warnings=[], chunks=chunks)
     assert await document.complete(ingested)
 

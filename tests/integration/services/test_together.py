@@ -21,7 +21,7 @@ from app.models.sql import fetch
 from app.services.together import SMALL_CHUNKS, Together
 from tests.support import emptied_database
 
-CHUNK = NewChunk("gate", 0, 4, None, (), 1, np.full(64, 0.125, np.float16))
+CHUNK = NewChunk("gate", 0, 4, None, None, (), 1, np.full(64, 0.125, np.float16))
 
 
 @pytest.fixture(autouse=True)

@@ -143,8 +143,12 @@ def test_whatever_the_text_no_chunk_exceeds_the_limit_and_nothing_is_lost(
     check(document.text, passages, tokenise, limit)
     for passage in passages:
         assert passage.headings == path_at(passage.char_start, document.headings)
-        on = [page.number for page in document.pages if page.char_start <= passage.char_start < page.char_end]
-        assert passage.page == (on[0] if on else None)
+        for place, told in (
+            (passage.char_start, passage.page),
+            (passage.char_end - 1, passage.page_end),
+        ):
+            on = [page.number for page in document.pages if page.char_start <= place < page.char_end]
+            assert told == (on[0] if on else None)
 
 
 @settings(max_examples=100, deadline=None)

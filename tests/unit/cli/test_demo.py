@@ -18,13 +18,22 @@ from app.cli.stack import StackOptions
 from app.client import Citation, Hit
 
 
-def hit(text: str, *, page: int | None = None) -> Hit:
-    place = Citation(title="A", source="a.md", page=page, char_start=0, char_end=len(text), headings=[])
+def hit(text: str, *, page: int | None = None, page_end: int | None = None) -> Hit:
+    place = Citation(
+        title="A",
+        source="a.md",
+        page=page,
+        page_end=page_end,
+        char_start=0,
+        char_end=len(text),
+        headings=[],
+    )
     return Hit(
         chunk_id=1,
         document_id=UUID(int=7),
         version=1,
         collection="default",
+        external_id=None,
         text=text,
         score=0.25,
         legs={},
@@ -80,10 +89,11 @@ def test_on_the_terminal_there_is_a_table(file: Path) -> None:
     with IngestScreen(console, [file]) as screen:
         screen.show(Ingest(file, status="PROCESSING", stage="parsing"))
         screen.show(failed)
-    show_hits(console, "Why?", [hit("because", page=4)])
+    show_hits(console, "Why?", [hit("because", page=4, page_end=4), hit("and so", page=4, page_end=6)])
     text = out.getvalue()
     assert "no_text: No text. OCR." in text
-    assert "a.md, page 4" in text
+    assert "a.md, page 4 " in text
+    assert "a.md, pages 4–6 " in text
 
 
 def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
