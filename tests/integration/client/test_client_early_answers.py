@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from app.cli.__main__ import cli
 from app.client import AsyncSluice, Item, Outcome, Retries, Sluice, errors
 from app.client.calls import Call, Prepared
 from app.core.queue import broker
@@ -108,6 +111,15 @@ def test_it_is_told_every_time(api: APIProcess, large: Path, with_client: Callab
         with pytest.raises(errors.PayloadTooLarge):
             with_client(api.url, KEY, lambda client: client.ingest(path=large))
     assert answers(api, 413) == before + 20
+
+
+def test_the_command_line_tells_it_too(api: APIProcess, large: Path) -> None:
+    before = answers(api, 413)
+    environment = {"SLUICE_URL": api.url, "SLUICE_API_KEY": KEY}
+    told = CliRunner().invoke(cli, ["ingest", str(large), "--json"], env=environment)
+    (file,) = json.loads(told.stdout)["files"]
+    assert file["error"]["code"] == "payload_too_large"
+    assert answers(api, 413) == before + 1
 
 
 @CLIENTS
