@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SOURCE, TARGET = HERE / "asynchronous", HERE / "synchronous"
-BY_HAND = {"waiting.py"}
+BY_HAND = {"listening.py", "waiting.py"}
 
 NOTE = "# Made from {name} by `python -m app.client.making`: change that one.\n"
 WORDS = {

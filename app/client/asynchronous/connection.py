@@ -9,6 +9,7 @@ from typing import TypeVar
 import httpx
 
 from app.client.answers import Answer
+from app.client.asynchronous.listening import listen
 from app.client.asynchronous.waiting import sleep
 from app.client.calls import NOT_SENT, Call, Parts, decoded, error_of, is_done_later, transport_error
 from app.client.errors import NotSendable, ServerUnreachable, SluiceError
@@ -43,6 +44,7 @@ class AsyncConnection:
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             trust_env=not settings.is_local,
         )
+        listen(self.http)
 
     async def close(self) -> None:
         await self.http.aclose()

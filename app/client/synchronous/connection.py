@@ -14,6 +14,7 @@ from app.client.calls import NOT_SENT, Call, Parts, decoded, error_of, is_done_l
 from app.client.errors import NotSendable, ServerUnreachable, SluiceError
 from app.client.retries import UNKNOWN, Retries
 from app.client.settings import ClientSettings
+from app.client.synchronous.listening import listen
 from app.client.synchronous.waiting import sleep
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -44,6 +45,7 @@ class Connection:
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             trust_env=not settings.is_local,
         )
+        listen(self.http)
 
     def close(self) -> None:
         self.http.close()
