@@ -12,6 +12,7 @@ from rich.console import Console
 
 from app.cli.demo_ingest import ingest_file
 from app.cli.demo_screen import IngestScreen, show_hits
+from app.cli.remote.output import VerbatimConsole
 from app.cli.stack import Stack, StackOptions, StopRequested
 from app.cli.up import (
     DataOption,
@@ -45,7 +46,7 @@ def demo(
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the questions.")] = False,
 ) -> None:
     """Like `up`, with the samples in it and three questions."""
-    console = Console(highlight=False)
+    console = VerbatimConsole()
     options = StackOptions(data=data, host=host, port=port, workers=workers, verbose=verbose)
     options = replace(options, port=next_free_port(options))
     try:

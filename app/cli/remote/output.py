@@ -20,7 +20,14 @@ NO_WIDTH = 10_000
 COLOURS = {"COMPLETED": "green", "FAILED": "red", "PROCESSING": "yellow", "PENDING": "dim"}
 
 
-class PipeConsole(Console):
+class VerbatimConsole(Console):
+    """A console for which brackets and colons in a name are letters like others, also in cells of tables."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+
+class PipeConsole(VerbatimConsole):
     """A console whose reader may leave: `sluice documents | head` is no error."""
 
     def on_broken_pipe(self) -> NoReturn:
@@ -77,12 +84,12 @@ class Output:
     def say(self, text: str | Text = "", style: str = "") -> None:
         """A line of the result."""
         text = self._veiled(text) if isinstance(text, str) else text
-        self.results.print(text, style=style, markup=False, soft_wrap=not self.results.is_terminal)
+        self.results.print(text, style=style, soft_wrap=not self.results.is_terminal)
 
     def note(self, text: str | Text, style: str = "") -> None:
         """A line beside the result."""
         text = self._veiled(text) if isinstance(text, str) else text
-        self.notes.print(text, style=style, markup=False, soft_wrap=not self.notes.is_terminal)
+        self.notes.print(text, style=style, soft_wrap=not self.notes.is_terminal)
 
     def pairs(self, rows: Iterable[tuple[str | Text, str | Text]], *, indent: int = 0) -> None:
         """Names and what is said of each; what does not fit into a line goes on below its beginning."""
@@ -122,7 +129,7 @@ class Output:
 
 def _console(stream: IO[str], *, no_color: bool) -> Console:
     width = None if stream.isatty() else NO_WIDTH
-    return PipeConsole(file=stream, highlight=False, no_color=no_color or None, width=width, emoji=False)
+    return PipeConsole(file=stream, no_color=no_color or None, width=width)
 
 
 def clean(text: object) -> str:

@@ -333,6 +333,19 @@ def test_the_status_is_good_while_a_worker_is_alive(typed: Typed, worker: None) 
     assert typed.json("status")["workers"]
 
 
+def test_names_are_shown_letter_by_letter(typed: Typed, worker: None, place: str, tmp_path: Path) -> None:
+    (tmp_path / "report [final].txt").write_text("The report on the gates is final.")
+    (tmp_path / "cut [").mkdir()
+    (tmp_path / "cut [" / "b] off.pdf").write_bytes(DAMAGED)
+    assert "cut [/b] off.pdf" in typed("ingest", tmp_path, "-c", place).stdout
+    listed = typed("documents", "-c", place)
+    assert f"{place}/report [final].txt" in listed.stdout
+    assert f"{place}/cut [/b] off.pdf: corrupt_file" in listed.stdout
+    shown = typed("show", id_of(typed, place, "cut [/b] off.pdf"))
+    assert "cut [/b] off.pdf" in shown.stdout
+    assert "[final].txt" in typed("search", "report", "-c", place).stdout
+
+
 # --- How they end -------------------------------------------------------------------------------------------
 
 

@@ -13,16 +13,19 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 import typer
 from rich.console import Console
+from typer.rich_utils import rich_render_text
 from typer.testing import CliRunner
 
 from app.cli.__main__ import Commands, cli
 from app.cli.ingesting.screen import line, view
 from app.cli.ingesting.tally import Tally, Upload
 from app.cli.lazy import Entry
+from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
@@ -95,6 +98,27 @@ def test_metadata_are_pairs_and_objects_together() -> None:
 
 def test_other_peoples_words_cannot_steer_a_terminal() -> None:
     assert clean("be\x1b[31mcause\n of \x07it") == "be [31mcause of it"
+
+
+def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    out, name = Output(), "[b]report [/final] draft[/b] :lock:.txt"
+    out.say(name)
+    out.note(name)
+    out.table(("document", name), [["id", name]])
+    out.pairs([(name, name)])
+    said, noted = capsys.readouterr()
+    assert said.count(name) == 5
+    assert noted == f"{name}\n"
+
+
+def test_shells_are_told_names_with_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = SimpleNamespace(
+        document_id="0199", status="PENDING", external_id=None, name="[b] [/final].txt"
+    )
+    server = SimpleNamespace(documents=lambda **_: [document])
+    monkeypatch.setattr("app.cli.remote.completion._asked", lambda question: question(server))
+    ((word, told),) = document_ids("01")
+    assert (word, rich_render_text(told)) == ("0199", "PENDING [b] [/final].txt")
 
 
 def test_names_that_are_no_utf8_stay_json(capfd: pytest.CaptureFixture[str]) -> None:
