@@ -71,6 +71,7 @@ class Sync:
     async def run(self) -> None:
         """Carry it out; what the server does not do is in the report, not raised."""
         stages = asyncio.create_task(self._watch_stages())
+        waiting = asyncio.create_task(self._watch_waiting())
         try:
             to_send = await self._compare()
             await self._send(to_send)
@@ -79,6 +80,7 @@ class Sync:
             self._give_up(error)
         finally:
             stages.cancel()
+            waiting.cancel()
             await self._follower.cancel()
 
     def _give_up(self, error: SluiceError) -> None:
@@ -98,6 +100,10 @@ class Sync:
     async def _watch_stages(self) -> None:
         if self._shows_stages and self._wishes.wait:
             await self._follower.watch_stages(self._wishes.collection)
+
+    async def _watch_waiting(self) -> None:
+        if self._wishes.wait:
+            await self._follower.watch_waiting(self._wishes.collection)
 
     # --- What is there already ------------------------------------------------------------------------------
 

@@ -21,6 +21,9 @@ from app.client import Document, Sluice
 from app.core.queue import broker
 from tests.processes import ROOT, APIProcess, api_process, eventually, worker_process
 
+#: Documents of collections with this embedder wait for their next try.
+NO_SERVICE = {"EMBEDDER_URL": "http://127.0.0.1:1/v1"}
+
 DAMAGED = b"%PDF-1.4\nwhat is left of it\n"
 
 
@@ -28,17 +31,17 @@ DAMAGED = b"%PDF-1.4\nwhat is left of it\n"
 def api(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[APIProcess]:
     """A server that takes documents; nobody reads them until `worker` is there."""
     folder = tmp_path_factory.mktemp("api")
-    storage = {"STORAGE_URL": f"file://{folder / 'content'}"}
-    with api_process(storage, folder / "log") as process:
+    settings = {"STORAGE_URL": f"file://{folder / 'content'}", **NO_SERVICE}
+    with api_process(settings, folder / "log") as process:
         yield process
     broker.flush_all()
 
 
 @pytest.fixture(scope="module")
 def worker(api: APIProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    storage = {"STORAGE_URL": f"file://{api.log_path.parent / 'content'}"}
+    settings = {"STORAGE_URL": f"file://{api.log_path.parent / 'content'}", **NO_SERVICE}
     options = ("--processes", "1", "--threads", "4")
-    with worker_process(storage, tmp_path_factory.mktemp("worker") / "log", *options):
+    with worker_process(settings, tmp_path_factory.mktemp("worker") / "log", *options):
         yield
 
 
@@ -177,6 +180,26 @@ def test_a_file_that_fails_is_told_with_code_and_hint_each_time(
         assert "cut.pdf" in answer.stdout
         assert "→ Open the file in the program that made it" in answer.stdout
         assert "hidden: its name begins with a dot: .hidden (1)" in answer.stderr
+
+
+def test_documents_that_wait_for_their_next_try_say_when_and_why(
+    api: APIProcess, typed: Typed, sluice: Sluice, worker: None, folder: Path
+) -> None:
+    assert typed("collections", "create", "waits", "--embedder", "openai").exit_code == 0
+    with started(api.url, "ingest", folder / "gates.md", "-c", "waits") as process:
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if "next try" in line)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert "1 waits for its next try at " in told
+    assert "The embedding service cannot be reached" in told
+    document = documents_in(sluice, "waits")["gates.md"]
+    shown = eventually(lambda: (said := typed("show", document.document_id).stdout) * ("next try" in said))
+    assert "embedder_unavailable: The embedding service cannot be reached" in shown
+    error = sluice.attempts(document.document_id)[-1].error
+    assert error is not None
+    assert error.hint in shown
+    typed("collections", "delete", "waits", "--yes")
 
 
 def test_a_large_file_goes_by_itself(typed: Typed, sluice: Sluice, place: str, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from typer.rich_utils import rich_render_text
 from typer.testing import CliRunner
 
 from app.cli.__main__ import Commands, cli
-from app.cli.ingesting.screen import line, view
-from app.cli.ingesting.tally import Tally, Upload
+from app.cli.ingesting.screen import line, view, waiting
+from app.cli.ingesting.tally import Tally, Upload, Waiting
 from app.cli.lazy import Entry
 from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
@@ -142,6 +142,20 @@ def test_the_live_view_fits_into_80_columns(tmp_path: Path) -> None:
     assert "46 failed" in lines[1]
     assert "parsing 12 · embedding 11 · storing 3" in lines[2]
     assert line(tally, waits=True).startswith("sent 5,000 of 10,000 (4.7 GB), done 4,000 of 5,000, 46 failed")
+
+
+def test_who_waits_for_documents_is_told_that_they_wait_and_why(tmp_path: Path) -> None:
+    next_try_at = datetime(2026, 11, 24, 9, 30, 15).astimezone()
+    why = "The embedding service cannot be reached: " + "nobody answers, " * 10
+    tally = Tally(total=1, to_follow=1, waiting=Waiting(1, next_try_at, why))
+    tally.sending_at = monotonic()
+    told = "1 waits for its next try at 09:30:15: The embedding service cannot be reached"
+    assert f"0 failed; {told}" in line(tally, waits=True)
+    out = io.StringIO()
+    Console(file=out, width=80).print(view(tally, waits=True))
+    assert told[:70] in out.getvalue().splitlines()[-1]
+    assert all(len(each) <= 80 for each in out.getvalue().splitlines())
+    assert waiting(Waiting(3, next_try_at, "")) == "3 wait for their next try, the first at 09:30:15"
 
 
 def test_bytes_of_a_large_file_are_counted_as_they_leave_and_not_twice(tmp_path: Path) -> None:
