@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -51,6 +51,16 @@ class Session:
             self.out.json_line({"error": error_as_json(error)})
             return
         self.out.note(sentence(error))
+
+
+def require_collections(sluice: Sluice, names: Iterable[str]) -> None:
+    """To be called when nothing was found in them, which a name that was mistyped looks like.
+
+    Raises:
+        CollectionNotFound: There is none of this name.
+    """
+    for name in names:
+        sluice.collection(name)
 
 
 def secrets_of(url: str | None, api_key: str | None) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from app.cli.remote.command import Session
+from app.cli.remote.command import Session, require_collections
 from app.cli.remote.completion import collection_names
 from app.cli.remote.options import json_object
 from app.cli.remote.output import Output, clean
@@ -66,6 +66,8 @@ def search(
             context=neighbours,
             rerank=rerank,
         )
+        if not hits:
+            require_collections(sluice, collection or ())
     if session.out.as_json:
         session.out.json([hit.model_dump(mode="json") for hit in hits])
         return
