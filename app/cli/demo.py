@@ -15,6 +15,7 @@ from app.cli.demo_screen import IngestScreen, show_hits
 from app.cli.remote.output import VerbatimConsole
 from app.cli.stack import Stack, StackOptions, StopRequested
 from app.cli.up import (
+    DEFAULT_DATA,
     DataOption,
     HostOption,
     PortOption,
@@ -41,7 +42,7 @@ def demo(
     workers: WorkersOption,
     port: PortOption,
     host: HostOption,
-    data: DataOption = Path(".data"),
+    data: DataOption = DEFAULT_DATA,
     verbose: VerboseOption = False,
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the questions.")] = False,
 ) -> None:

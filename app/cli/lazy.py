@@ -119,3 +119,8 @@ def return_to_caller() -> None:
     if folder is not None:
         with suppress(FileNotFoundError):  # It was deleted meanwhile.
             os.chdir(folder)
+
+
+def from_caller(path: Path) -> Path:
+    """An absolute path of one that is meant from where `./sluice` was called; for commands that stay here."""
+    return Path(os.environ.get("SLUICE_CALLED_FROM", "")).absolute() / path

@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
+from app.cli.lazy import ROOT, from_caller
 from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
 from app.core.config import Settings, get_settings
 
-DataOption = Annotated[Path, typer.Option(help="Everything that is kept lies in this folder.")]
+#: Of this folder, wherever it was called.
+DEFAULT_DATA = ROOT / ".data"
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        callback=from_caller,
+        show_default=".data beside ./sluice",
+        help="Everything that is kept lies in this folder.",
+    ),
+]
 HostOption = Annotated[
     str,
     typer.Option(
@@ -47,7 +58,7 @@ def up(
     workers: WorkersOption,
     port: PortOption,
     host: HostOption,
-    data: DataOption = Path(".data"),
+    data: DataOption = DEFAULT_DATA,
     verbose: VerboseOption = False,
 ) -> None:
     """Start everything on this machine, until Ctrl-C.

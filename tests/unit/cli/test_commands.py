@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.__main__ import Commands
 from app.cli.down import down
 from app.cli.quality import passes
 from app.cli.stack import require_port
@@ -18,6 +19,7 @@ from app.embedded import FolderLock
 from app.errors import StartupError
 
 ROOT = Path(__file__).parents[3]
+ENTRIES = {name: entry for section in Commands.sections.values() for name, entry in section.items()}
 HOLDER = """
 import signal, sys
 from pathlib import Path
@@ -81,6 +83,23 @@ def test_a_data_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
 def test_down_says_when_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     down(tmp_path)
     assert capsys.readouterr().out == f"Nothing runs on {tmp_path}.\n"
+
+
+def test_the_data_folder_is_meant_from_where_it_was_called_and_told_in_full(tmp_path: Path) -> None:
+    answer = sluice("down", "--data", "data", SLUICE_CALLED_FROM=str(tmp_path))
+    assert answer.stdout == f"Nothing runs on {tmp_path / 'data'}.\n"
+    (tmp_path / "data").touch()
+    answer = sluice("up", "--data", "data", SLUICE_CALLED_FROM=str(tmp_path))
+    assert f"The data folder {tmp_path / 'data'} cannot be used" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["up", "demo", "down"])
+def test_without_a_word_about_it_the_data_folder_is_that_of_the_program(name: str, tmp_path: Path) -> None:
+    told = sluice(name, "--help", SLUICE_CALLED_FROM=str(tmp_path))
+    assert ".data beside ./sluice" in " ".join(told.stdout.split())
+    command = ENTRIES[name].command(name)
+    with command.make_context(name, []) as context:
+        assert context.params["data"] == ROOT / ".data"
 
 
 def test_down_stops_the_holder_and_waits_for_its_end(
