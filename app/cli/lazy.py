@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +91,10 @@ class LazyGroup(TyperGroup):
             return None
         if entry.is_remote:
             return_to_caller()
-        return entry.command(cmd_name)
+        command = entry.command(cmd_name)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # From now on, commands clear up.
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # As Typer asks.
         """The list of them, with nothing imported."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli.__main__ import cli
+from app.cli.commands import cli
 from app.client import Document, Sluice
 from app.core.queue import broker
 from tests.processes import ROOT, APIProcess, api_process, eventually, worker_process

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from app.cli.__main__ import Commands
+from app.cli.commands import Commands
 from app.cli.down import down
 from app.cli.quality import passes
 from app.cli.stack import require_port
@@ -136,3 +137,30 @@ def test_a_check_that_fails_shows_its_details(capfd: pytest.CaptureFixture[str])
     assert "quiet" not in said
     assert "FAILED" in said
     assert "this is why" in said
+
+
+#: Blocks the signal and becomes the command line, as `sluice` does.
+HAND_OVER = """
+import os, signal, sys
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+os.execv(sys.executable, [sys.executable, "-m", "app.cli", "--help"])
+"""
+
+
+@pytest.mark.parametrize("wait_s", [0.04, 0.08, 0.12, 0.16, 0.2, 0.3])
+def test_an_interrupt_at_any_moment_of_the_start_is_no_traceback(wait_s: float) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", HAND_OVER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+        process.send_signal(signal.SIGINT)
+        said, noted = process.communicate(timeout=20)
+    assert noted == ""
+    # The end by the signal itself is 130 for shells; 0 if all was said before.
+    assert process.returncode in {-signal.SIGINT, 130} or "Usage" in said

@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.rich_utils import rich_render_text
 from typer.testing import CliRunner
 
-from app.cli.__main__ import Commands, cli
+from app.cli.commands import Commands, cli
 from app.cli.ingesting.screen import line, view, waiting
 from app.cli.ingesting.tally import Tally, Upload, Waiting
 from app.cli.lazy import Entry
@@ -47,7 +47,7 @@ def test_a_command_is_listed_as_it_describes_itself(name: str, entry: Entry) -> 
 def test_commands_for_a_server_import_nothing_of_it() -> None:
     remote = sorted({entry.module for entry in ENTRIES.values() if entry.is_remote})
     code = "import sys; " + "; ".join(f"import app.cli.{module}" for module in remote)
-    code += "; import app.cli.__main__; print(*sys.modules)"
+    code += "; import app.cli.commands; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "app.client" in done.stdout.split()
     assert not SERVERS & set(done.stdout.split())
