@@ -28,6 +28,9 @@ SENDERS = 3
 RETRIED_AT_ONCE = 1000
 
 
+RENAME = "Rename the file, or a folder above it; `ls` shows what it cannot read in its name as ?."
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What is said about all files of a call."""
@@ -165,6 +168,10 @@ class Sync:
         for file in files:
             if self._stopping.is_set():
                 return
+            if not _is_text(file.external_id or ""):
+                trouble = NotSendable("Its name is no UTF-8, which a document's has to be.", hint=RENAME)
+                self._refuse(self._report.of(file), trouble)
+                continue
             try:
                 item = self._item(file)
             except OSError as error:
@@ -217,3 +224,12 @@ class Sync:
         if not outcome.created:
             return Fate.UNCHANGED
         return Fate.UPDATED if file.external_id in self._known else Fate.NEW
+
+
+def _is_text(name: str) -> bool:
+    """Whether it is more than bytes: of what is no UTF-8, Python has them in a way that cannot be sent."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
