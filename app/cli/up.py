@@ -9,6 +9,7 @@ import typer
 
 from app.cli.lazy import ROOT, from_caller
 from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
+from app.client.settings import DEFAULT_URL
 from app.core.config import Settings, get_settings
 
 #: Of this folder, wherever it was called.
@@ -76,10 +77,12 @@ def up(
 
 def ready_text(options: StackOptions, settings: Settings) -> str:
     """What to try first."""
+    option = "" if options.url == DEFAULT_URL else f" --url {options.url}"
     key = '-H "Authorization: Bearer $SLUICE_API_KEY" ' if settings.API_KEYS else ""
     return f"""
-Ready: {options.url} (the API: {options.url}/docs, the logs: {options.data / "logs"})
+Ready: {options.url} in a browser (the API: {options.url}/docs, the logs: {options.data / "logs"})
 {who_is_let_in(options, settings)}
+  ./sluice ingest samples{option}
   curl {key}-F file=@samples/visitor-guide.pdf {options.url}/ingest
   curl {key}-H 'Content-Type: application/json' \\
        -d '{{"query": "how long is a passage through the lock?"}}' {options.url}/search
