@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import typer
 
 from app.cli.lazy import Entry, LazyGroup
+from app.cli.version import version as tell_version
 
 
 def remote(module: str, summary: str) -> Entry:
@@ -30,6 +31,7 @@ class Commands(LazyGroup):
             "events": remote("events", "Tell every change of documents as it happens, until Ctrl-C."),
             "collections": remote("collections", "List, make, change and delete collections."),
             "completion": Entry("remote.completion", "Print the script that completes commands in a shell."),
+            "version": Entry("version", "Tell the version of this program."),
         },
         "Run a server here": {
             "up": Entry("up", "Start everything on this machine, until Ctrl-C."),
@@ -60,7 +62,14 @@ cli = typer.Typer(
 
 
 @cli.callback()
-def list_commands(context: typer.Context) -> None:
+def list_commands(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Tell the version of this program.")] = False,
+) -> None:
     """Sluice takes documents in at once and makes them searchable in the background."""
+    if version:
+        tell_version()
+        raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())

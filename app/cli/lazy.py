@@ -96,6 +96,19 @@ class LazyGroup(TyperGroup):
             signal.signal(signal.SIGINT, signal.default_int_handler)  # From now on, commands clear up.
         return command
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any group; an option that stands before the command is told its place."""
+        from typer._click.exceptions import NoSuchOption, UsageError  # noqa: PLC0415  # Only who mistypes.
+
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            option = error.option_name
+            raise UsageError(
+                f"No such option: {option}. Options go behind the command, as in `sluice status {option} …`.",
+                ctx,
+            ) from None
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # As Typer asks.
         """The list of them, with nothing imported."""
         for title, section in self.sections.items():

@@ -81,8 +81,12 @@ def error_as_json(error: SluiceError) -> dict[str, Any]:
 
 def sentence(error: SluiceError) -> str:
     """What happened, and what to do about it."""
-    places = "; ".join(f"{each.get('pointer', '')} {each.get('detail', '')}".strip() for each in error.errors)
-    told = f"{error} ({places})" if places and places not in str(error) else str(error)
+    places = "; ".join(
+        f"{each.get('pointer', '')} {each.get('detail', '')}".strip()
+        for each in error.errors
+        if str(each.get("detail", "")) not in str(error)
+    )
+    told = f"{error} ({places})" if places else str(error)
     stop = "" if told.endswith((".", "!", "?", ":")) else "."
     return clean(f"{told}{stop} {error.hint}")
 

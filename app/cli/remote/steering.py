@@ -125,8 +125,10 @@ def delete(
 
 
 def _require_choice(ids: Sequence[UUID] | None, is_filtered: object) -> None:
-    if bool(ids) == bool(is_filtered):
-        raise WrongCall("Give ids of documents, or options that say which; not both.")
+    if ids and is_filtered:
+        raise WrongCall("Give either ids of documents or options that say which, not both.")
+    if not ids and not is_filtered:
+        raise WrongCall("Give ids of documents, or options that say which.")
 
 
 def _cancelled(sluice: Sluice, document_id: UUID) -> str:

@@ -203,6 +203,14 @@ def test_documents_that_wait_for_their_next_try_say_when_and_why(
     typed("collections", "delete", "waits", "--yes")
 
 
+def test_a_file_whose_name_is_no_utf8_has_to_be_renamed(typed: Typed, place: str, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("The café at the lock.")
+    answer = typed("ingest", tmp_path, "-c", place)
+    assert answer.exit_code == 1
+    assert "Its name is no UTF-8" in answer.stdout
+    assert "Rename the file" in answer.stdout
+
+
 def test_a_large_file_goes_by_itself(typed: Typed, sluice: Sluice, place: str, tmp_path: Path) -> None:
     large = tmp_path / "large.txt"
     large.write_text("The level of the upper pound was read at noon. " * 30_000)
@@ -384,7 +392,9 @@ def test_names_are_shown_letter_by_letter(typed: Typed, worker: None, place: str
         (["ingest", "samples", "--delete"], 2, "--delete goes with --watch"),
         (["ingest", "app/cli", "app/client", "--watch"], 2, "would both be the document '__init__.py'"),
         (["search", "gate", "--filter", "["], 2, "is no JSON"),
-        (["retry"], 2, "Give ids of documents, or options that say which"),
+        (["retry"], 2, "Give ids of documents, or options that say which."),
+        (["retry", "--all", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 2, "Give either ids of documents or"),
+        (["--url", "http://127.0.0.1:1", "status"], 2, "Options go behind the command, as in"),
         (["search", "gate", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["documents", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["documents", "-c", "nope", "--all"], 1, "There is no collection 'nope'."),
@@ -400,6 +410,12 @@ def test_what_cannot_be_done_is_one_sentence_and_a_code(
     assert answer.exit_code == code
     assert sentence in answer.stderr
     assert answer.stdout == "" or words[0] == "ingest"
+
+
+def test_what_is_wrong_with_a_request_is_told_once(typed: Typed) -> None:
+    answer = typed("search", "gate", "--filter", '{"field": "external_id", "eqq": 2}')
+    assert answer.exit_code == 1
+    assert answer.stderr.count("Extra inputs are not permitted") == 1
 
 
 def test_an_error_is_json_where_that_is_asked_for(typed: Typed) -> None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -21,14 +22,18 @@ from rich.console import Console
 from typer.rich_utils import rich_render_text
 from typer.testing import CliRunner
 
+from app import __version__
 from app.cli.commands import Commands, cli
 from app.cli.ingesting.screen import line, view, waiting
 from app.cli.ingesting.tally import Tally, Upload, Waiting
 from app.cli.lazy import Entry
+from app.cli.remote.collections import EmbedderName
 from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
+from app.cli.remote.status import workers
+from app.core.config import EmbedderName as Names
 
 ROOT = Path(__file__).parents[3]
 ENTRIES = {name: entry for section in Commands.sections.values() for name, entry in section.items()}
@@ -109,6 +114,35 @@ def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -
     said, noted = capsys.readouterr()
     assert said.count(name) == 5
     assert noted == f"{name}\n"
+
+
+def test_names_of_collections_stay_where_there_is_little_room(capsys: pytest.CaptureFixture[str]) -> None:
+    columns, rows = ("collection", "documents", "size"), [["gates-of-the-canal", "12", "34 MB"]]
+    out = Output()
+    for width, shown in ((40, 3), (35, 2), (10, 1)):
+        out.results = Console(file=sys.stdout, width=width)
+        out.table(columns, rows, keeps_first=True)
+        said = "".join(capsys.readouterr().out.split())
+        assert said.startswith("".join(columns[:shown]))
+        assert said.endswith("".join(rows[0][:shown]).replace(" ", ""))
+
+
+def test_of_what_a_worker_holds_a_few_are_told() -> None:
+    now = datetime.now(UTC)
+    held = [SimpleNamespace(since=now, stage="parsing", title=f"{n}.txt", document_id="") for n in range(65)]
+    busy: Any = SimpleNamespace(name="host:1", held=held)
+    told = list(workers([busy]))
+    assert len(told) == 7
+    assert told[-1][1].plain.strip() == "+ 60 more"
+
+
+def test_every_embedder_of_the_server_can_be_chosen() -> None:
+    assert {each.value for each in EmbedderName} == set(get_args(Names))
+
+
+def test_the_version_is_told() -> None:
+    for words in (["version"], ["--version"]):
+        assert CliRunner().invoke(cli, words).stdout == f"sluice {__version__}\n"
 
 
 def test_shells_are_told_names_with_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
