@@ -32,6 +32,7 @@ from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
+from app.cli.remote.search import asks_for_nothing
 from app.cli.remote.status import workers
 from app.core.config import EmbedderName as Names
 
@@ -143,6 +144,14 @@ def test_every_embedder_of_the_server_can_be_chosen() -> None:
 def test_the_version_is_told() -> None:
     for words in (["version"], ["--version"]):
         assert CliRunner().invoke(cli, words).stdout == f"sluice {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "is_nothing"),
+    [("-refund", True), ('-"gate fee" -refund', True), ("fee -refund", False), ("e-mail", False)],
+)
+def test_a_question_of_exclusions_alone_is_known(query: str, is_nothing: bool) -> None:
+    assert asks_for_nothing(query) is is_nothing
 
 
 def test_shells_are_told_names_with_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
