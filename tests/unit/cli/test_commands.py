@@ -144,8 +144,16 @@ HAND_OVER = """
 import os, signal, sys
 
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+if sys.argv[1:]:
+    os.kill(os.getpid(), signal.SIGINT)
 os.execv(sys.executable, [sys.executable, "-m", "app.cli", "--help"])
 """
+
+
+def test_an_interrupt_before_the_command_line_is_there_ends_it_without_a_word() -> None:
+    command = [sys.executable, "-I", "-S", "-c", HAND_OVER, "now"]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 @pytest.mark.parametrize("wait_s", [0.04, 0.08, 0.12, 0.16, 0.2, 0.3])
