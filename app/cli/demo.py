@@ -12,8 +12,10 @@ from rich.console import Console
 
 from app.cli.demo_ingest import ingest_file
 from app.cli.demo_screen import IngestScreen, show_hits
+from app.cli.remote.output import VerbatimConsole
 from app.cli.stack import Stack, StackOptions, StopRequested
 from app.cli.up import (
+    DEFAULT_DATA,
     DataOption,
     HostOption,
     PortOption,
@@ -40,12 +42,12 @@ def demo(
     workers: WorkersOption,
     port: PortOption,
     host: HostOption,
-    data: DataOption = Path(".data"),
+    data: DataOption = DEFAULT_DATA,
     verbose: VerboseOption = False,
     exit_after: Annotated[bool, typer.Option("--exit", help="Stop after the questions.")] = False,
 ) -> None:
     """Like `up`, with the samples in it and three questions."""
-    console = Console(highlight=False)
+    console = VerbatimConsole()
     options = StackOptions(data=data, host=host, port=port, workers=workers, verbose=verbose)
     options = replace(options, port=next_free_port(options))
     try:

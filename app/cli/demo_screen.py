@@ -32,7 +32,7 @@ class IngestScreen:
         """Take note of a change; off the terminal only the end of each file is told."""
         self._rows[ingest.path] = ingest
         if not self._console.is_terminal and ingest.is_final:
-            self._console.print(line(ingest), markup=False, soft_wrap=True)
+            self._console.print(line(ingest), soft_wrap=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -46,7 +46,7 @@ class IngestScreen:
             self._live.stop()
             for ingest in self._rows.values():
                 if ingest.code:
-                    self._console.print(failure(ingest), markup=False)
+                    self._console.print(failure(ingest))
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -87,13 +87,13 @@ def failure(ingest: Ingest) -> str:
 
 def show_hits(console: Console, question: str, hits: Sequence[Hit]) -> None:
     """A question and the passages found for it."""
-    console.print(f"\n{question}", style="bold", markup=False)
+    console.print(f"\n{question}", style="bold")
     if not hits:
         console.print("  Nothing was found.")
     if not console.is_terminal:
         for hit in hits:
             text = f"  {hit.score:.3f}  {place_of(hit)}: {passage_of(hit, length=SNIPPET_CHARS)}"
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
     table.add_column(justify="right", style="cyan")

@@ -10,13 +10,21 @@ from typing import Annotated
 
 import typer
 
+from app.cli.lazy import ROOT, from_caller
 from app.embedded import FolderLock
 from app.errors import StartupError
 
 PATIENCE_S = 60.0
 
 
-def down(data: Annotated[Path, typer.Option(help="The data folder to stop.")] = Path(".data")) -> None:
+def down(
+    data: Annotated[
+        Path,
+        typer.Option(
+            callback=from_caller, show_default=".data beside ./sluice", help="The data folder to stop."
+        ),
+    ] = ROOT / ".data",
+) -> None:
     """Stop the `up` or `demo` of another terminal."""
     lock = FolderLock(data)
     holder = lock.holder()

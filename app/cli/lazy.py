@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +91,23 @@ class LazyGroup(TyperGroup):
             return None
         if entry.is_remote:
             return_to_caller()
-        return entry.command(cmd_name)
+        command = entry.command(cmd_name)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # From now on, commands clear up.
+        return command
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any group; an option that stands before the command is told its place."""
+        from typer._click.exceptions import NoSuchOption, UsageError  # noqa: PLC0415  # Only who mistypes.
+
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            option = error.option_name
+            raise UsageError(
+                f"No such option: {option}. Options go behind the command, as in `sluice status {option} …`.",
+                ctx,
+            ) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # As Typer asks.
         """The list of them, with nothing imported."""
@@ -119,3 +136,8 @@ def return_to_caller() -> None:
     if folder is not None:
         with suppress(FileNotFoundError):  # It was deleted meanwhile.
             os.chdir(folder)
+
+
+def from_caller(path: Path) -> Path:
+    """An absolute path of one that is meant from where `./sluice` was called; for commands that stay here."""
+    return Path(os.environ.get("SLUICE_CALLED_FROM", "")).absolute() / path

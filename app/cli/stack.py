@@ -77,6 +77,10 @@ class Program:
         return self._process is not None and self._process.exit_code is None
 
     @property
+    def exit_code(self) -> int | None:
+        return self._process.exit_code if self._process else None
+
+    @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,12 @@ LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0
 POLL_S = 0.1
 
+#: As shells have it, an exit code above this is the signal that ended it.
+SIGNALLED = 128
+
+#: As Dramatiq's master says it of one of its processes, before it ends itself.
+PART_KILLED = re.compile(r"PID (\d+) exited unexpectedly \(code -(\d+)\)")
+
 
 class Child(Protocol):
     """What can be kept running."""
@@ -28,6 +35,9 @@ class Child(Protocol):
 
     @property
     def is_running(self) -> bool: ...
+
+    @property
+    def exit_code(self) -> int | None: ...
 
     def restart(self) -> object: ...
 
@@ -78,10 +88,7 @@ class Supervisor:
             if child not in self._due:
                 pause_s = backoff.next_pause_s(now)
                 self._due[child] = now + pause_s
-                self._say(
-                    f"{child.name} has ended unasked; starting it again in {pause_s:g} s."
-                    f" Its last words: {reason_in(child.log_path)}"
-                )
+                self._say(f"{told_end(child)} Starting it again in {pause_s:g} s.")
             elif now >= self._due[child]:
                 self._restart(child)
 
@@ -91,3 +98,14 @@ class Supervisor:
             child.restart()
         except StartupError as error:
             self._say(str(error))  # The next round notes it as ended once more, and waits longer.
+
+
+def told_end(child: Child) -> str:
+    """How it ended; who was killed had no time for last words."""
+    code, reason = child.exit_code or 0, reason_in(child.log_path)
+    number = -code if code < 0 else code - SIGNALLED  # Its own end, or what the guard above it makes of that.
+    if number > 0:
+        return f"{child.name} was killed (signal {number})."
+    if part := PART_KILLED.search(reason):
+        return f"{child.name} has ended, as process {part[1]} of it was killed (signal {part[2]})."
+    return f"{child.name} has ended unasked. Its last words: {reason}"

@@ -7,10 +7,22 @@ from typing import Annotated
 
 import typer
 
+from app.cli.lazy import ROOT, from_caller
 from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
+from app.client.settings import DEFAULT_URL
 from app.core.config import Settings, get_settings
 
-DataOption = Annotated[Path, typer.Option(help="Everything that is kept lies in this folder.")]
+#: Of this folder, wherever it was called.
+DEFAULT_DATA = ROOT / ".data"
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        callback=from_caller,
+        show_default=".data beside ./sluice",
+        help="Everything that is kept lies in this folder.",
+    ),
+]
 HostOption = Annotated[
     str,
     typer.Option(
@@ -47,7 +59,7 @@ def up(
     workers: WorkersOption,
     port: PortOption,
     host: HostOption,
-    data: DataOption = Path(".data"),
+    data: DataOption = DEFAULT_DATA,
     verbose: VerboseOption = False,
 ) -> None:
     """Start everything on this machine, until Ctrl-C.
@@ -65,10 +77,12 @@ def up(
 
 def ready_text(options: StackOptions, settings: Settings) -> str:
     """What to try first."""
+    option = "" if options.url == DEFAULT_URL else f" --url {options.url}"
     key = '-H "Authorization: Bearer $SLUICE_API_KEY" ' if settings.API_KEYS else ""
     return f"""
-Ready: {options.url} (the API: {options.url}/docs, the logs: {options.data / "logs"})
+Ready: {options.url} in a browser (the API: {options.url}/docs, the logs: {options.data / "logs"})
 {who_is_let_in(options, settings)}
+  ./sluice ingest samples{option}
   curl {key}-F file=@samples/visitor-guide.pdf {options.url}/ingest
   curl {key}-H 'Content-Type: application/json' \\
        -d '{{"query": "how long is a passage through the lock?"}}' {options.url}/search

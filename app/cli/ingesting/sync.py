@@ -28,6 +28,9 @@ SENDERS = 3
 RETRIED_AT_ONCE = 1000
 
 
+RENAME = "Rename the file, or a folder above it; `ls` shows what it cannot read in its name as ?."
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What is said about all files of a call."""
@@ -71,6 +74,7 @@ class Sync:
     async def run(self) -> None:
         """Carry it out; what the server does not do is in the report, not raised."""
         stages = asyncio.create_task(self._watch_stages())
+        waiting = asyncio.create_task(self._watch_waiting())
         try:
             to_send = await self._compare()
             await self._send(to_send)
@@ -79,6 +83,7 @@ class Sync:
             self._give_up(error)
         finally:
             stages.cancel()
+            waiting.cancel()
             await self._follower.cancel()
 
     def _give_up(self, error: SluiceError) -> None:
@@ -98,6 +103,10 @@ class Sync:
     async def _watch_stages(self) -> None:
         if self._shows_stages and self._wishes.wait:
             await self._follower.watch_stages(self._wishes.collection)
+
+    async def _watch_waiting(self) -> None:
+        if self._wishes.wait:
+            await self._follower.watch_waiting(self._wishes.collection)
 
     # --- What is there already ------------------------------------------------------------------------------
 
@@ -159,6 +168,10 @@ class Sync:
         for file in files:
             if self._stopping.is_set():
                 return
+            if not _is_text(file.external_id or ""):
+                trouble = NotSendable("Its name is no UTF-8, which a document's has to be.", hint=RENAME)
+                self._refuse(self._report.of(file), trouble)
+                continue
             try:
                 item = self._item(file)
             except OSError as error:
@@ -211,3 +224,12 @@ class Sync:
         if not outcome.created:
             return Fate.UNCHANGED
         return Fate.UPDATED if file.external_id in self._known else Fate.NEW
+
+
+def _is_text(name: str) -> bool:
+    """Whether it is more than bytes: of what is no UTF-8, Python has them in a way that cannot be sent."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -5,9 +5,24 @@ from __future__ import annotations
 import io
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Documents that could not be indexed yet, and are tried again.
+
+    Args:
+        next_try_at: Of the one whose turn comes first.
+        why: What its last try ended with.
+    """
+
+    number: int
+    next_try_at: datetime
+    why: str
 
 
 @dataclass(slots=True)
@@ -23,6 +38,7 @@ class Tally:
         finals: How many of them are final, and `failures` how many failed, by batch; None for those alone.
         refused: Files that were not taken.
         stages: Of documents in a worker's hands just now.
+        waiting: Those that nothing but their next try is waited for; None while others become final.
     """
 
     total: int = 0
@@ -37,6 +53,7 @@ class Tally:
     finals: Counter[UUID | None] = field(default_factory=Counter)
     failures: Counter[UUID | None] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
+    waiting: Waiting | None = None
     begun_at: float = field(default_factory=monotonic)
     sending_at: float | None = None
     followed_at: float | None = None

@@ -37,6 +37,7 @@ class EmbedderName(StrEnum):
     """What can make vectors."""
 
     MINILM = "minilm"
+    STATIC = "static"
     OPENAI = "openai"
     HASH = "hash"
 
@@ -58,19 +59,20 @@ def list_all(context: typer.Context) -> None:
     if session.out.as_json:
         session.out.json([each.model_dump(mode="json") for each in found])
         return
-    columns = ("documents", "failed", "chunks", "size", "language", "collection")
-    session.out.table(columns, [_row(each) for each in found], right="documents failed chunks size")
+    columns = ("collection", "documents", "failed", "chunks", "size", "language")
+    rows = [_row(each) for each in found]
+    session.out.table(columns, rows, right="documents failed chunks size", keeps_first=True)
 
 
 def _row(collection: Collection) -> list[str | Text]:
     failed = collection.documents.get("FAILED", 0)
     return [
+        clean(collection.name) + (" (is being deleted)" if collection.deletion else ""),
         f"{sum(collection.documents.values()):,}",
         Text(f"{failed:,}", style="red" if failed else ""),
         f"{collection.chunks:,}",
         wording.size(collection.size_bytes),
         clean(collection.language),
-        clean(collection.name) + (" (is being deleted)" if collection.deletion else ""),
     ]
 
 

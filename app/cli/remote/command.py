@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -53,6 +53,16 @@ class Session:
         self.out.note(sentence(error))
 
 
+def require_collections(sluice: Sluice, names: Iterable[str]) -> None:
+    """To be called when nothing was found in them, which a name that was mistyped looks like.
+
+    Raises:
+        CollectionNotFound: There is none of this name.
+    """
+    for name in names:
+        sluice.collection(name)
+
+
 def secrets_of(url: str | None, api_key: str | None) -> list[str]:
     """What must not be printed: the key, and the password that a URL may hold, wherever they are from."""
     try:
@@ -71,8 +81,12 @@ def error_as_json(error: SluiceError) -> dict[str, Any]:
 
 def sentence(error: SluiceError) -> str:
     """What happened, and what to do about it."""
-    places = "; ".join(f"{each.get('pointer', '')} {each.get('detail', '')}".strip() for each in error.errors)
-    told = f"{error} ({places})" if places and places not in str(error) else str(error)
+    places = "; ".join(
+        f"{each.get('pointer', '')} {each.get('detail', '')}".strip()
+        for each in error.errors
+        if str(each.get("detail", "")) not in str(error)
+    )
+    told = f"{error} ({places})" if places else str(error)
     stop = "" if told.endswith((".", "!", "?", ":")) else "."
     return clean(f"{told}{stop} {error.hint}")
 

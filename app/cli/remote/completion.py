@@ -61,10 +61,15 @@ def collection_names(incomplete: str) -> list[str]:
 def document_ids(incomplete: str) -> list[tuple[str, str]]:
     """The newest documents whose ids begin so, each with its name and status for shells that show them."""
 
+    from rich.markup import escape  # noqa: PLC0415  # Only shells ask.
+
+    from app.cli.remote.output import clean  # noqa: PLC0415
+
     def newest(sluice: Sluice) -> list[tuple[str, str]]:
+        # Typer reads what it shows beside a word as markup.
         found = islice(sluice.documents(page_size=OFFERED), OFFERED)
         return [
-            (str(each.document_id), f"{each.status} {each.external_id or each.name}")
+            (str(each.document_id), escape(f"{each.status} {clean(each.external_id or each.name)}"))
             for each in found
             if str(each.document_id).startswith(incomplete)
         ]

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from rich.text import Text
 
-from app.cli.remote.command import Session
+from app.cli.remote.command import Session, require_collections
 from app.cli.remote.options import CollectionOption, StatusName, moment_or_age
 from app.cli.remote.output import Output, clean, coloured, seconds_since
 from app.client import Document
@@ -61,10 +61,15 @@ def documents(
             page_size=min((wanted or 500) + 1, 500),
         )
         if every and not session.out.results.is_terminal:
+            document = None
             for document in found:
                 _tell_one(session.out, document)
+            if document is None:
+                require_collections(sluice, [collection] if collection else ())
             return
         page = list(islice(found, wanted))
+        if not page:
+            require_collections(sluice, [collection] if collection else ())
         has_more = wanted is not None and next(found, None) is not None
     _tell(session.out, page, has_more=has_more)
 

@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     """What `$?` is afterwards."""
 
     GOOD = 0
-    FAILED = 1  # Some of it, or all.
+    FAILED = 1  # Some of it, or all; also what the server refuses.
     USAGE = 2  # It was called in a way that cannot be carried out; nothing was done.
     UNREACHABLE = 3  # The server does not answer, or does not answer any more.
     INTERRUPTED = 130  # As shells have it for SIGINT.

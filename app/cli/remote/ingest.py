@@ -31,7 +31,11 @@ def ingest(
     ] = "default",
     metadata: Annotated[
         list[str] | None,
-        typer.Option("--metadata", "-m", help='For all of them: key=value, or {"key": …}; can be repeated.'),
+        typer.Option(
+            "--metadata",
+            "-m",
+            help='For all of them: key=value, a text, or JSON like {"year": 2026}; can be repeated.',
+        ),
     ] = None,
     prefix: Annotated[
         str, typer.Option(help="Put before the names of the documents, like `handbook/`.")

@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import IO, Any, NoReturn
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -17,10 +19,19 @@ from rich.text import Text
 #: Of lines that go to a file or a pipe: nothing is wrapped or cut off there.
 NO_WIDTH = 10_000
 
+COLUMN_GAP = 2
+
 COLOURS = {"COMPLETED": "green", "FAILED": "red", "PROCESSING": "yellow", "PENDING": "dim"}
 
 
-class PipeConsole(Console):
+class VerbatimConsole(Console):
+    """A console for which brackets and colons in a name are letters like others, also in cells of tables."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+
+class PipeConsole(VerbatimConsole):
     """A console whose reader may leave: `sluice documents | head` is no error."""
 
     def on_broken_pipe(self) -> NoReturn:
@@ -77,12 +88,12 @@ class Output:
     def say(self, text: str | Text = "", style: str = "") -> None:
         """A line of the result."""
         text = self._veiled(text) if isinstance(text, str) else text
-        self.results.print(text, style=style, markup=False, soft_wrap=not self.results.is_terminal)
+        self.results.print(text, style=style, soft_wrap=not self.results.is_terminal)
 
     def note(self, text: str | Text, style: str = "") -> None:
         """A line beside the result."""
         text = self._veiled(text) if isinstance(text, str) else text
-        self.notes.print(text, style=style, markup=False, soft_wrap=not self.notes.is_terminal)
+        self.notes.print(text, style=style, soft_wrap=not self.notes.is_terminal)
 
     def pairs(self, rows: Iterable[tuple[str | Text, str | Text]], *, indent: int = 0) -> None:
         """Names and what is said of each; what does not fit into a line goes on below its beginning."""
@@ -94,9 +105,22 @@ class Output:
         if grid.rows:
             self._print(Padding(grid, (0, 0, 0, indent), expand=False))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: str = "") -> None:
-        """Columns by their names, those in `right` to the right; the last one takes what is left."""
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str | Text]],
+        *,
+        right: str = "",
+        keeps_first: bool = False,
+    ) -> None:
+        """Columns by their names, those in `right` to the right; the last one takes what is left.
+
+        With `keeps_first`, the first one is shown in full, and the last ones only where there is room.
+        """
+        if keeps_first:
+            columns = columns[: self._fitting(columns, rows)]
+            rows = [row[: len(columns)] for row in rows]
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, COLUMN_GAP, 0, 0))
         for name in columns:
             is_last = name == columns[-1]
             table.add_column(
@@ -108,6 +132,12 @@ class Output:
         for row in rows:
             table.add_row(*row)
         self._print(table)
+
+    def _fitting(self, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> int:
+        """How many columns fit beside each other, at least one."""
+        widths = [max(map(cell_len, map(str, cells))) for cells in zip(columns, *rows, strict=True)]
+        ends = accumulate(width + COLUMN_GAP for width in widths)
+        return max(sum(end - COLUMN_GAP <= self.results.width for end in ends), 1)
 
     def _print(self, table: RenderableType) -> None:
         if self.results.is_terminal:
@@ -122,7 +152,7 @@ class Output:
 
 def _console(stream: IO[str], *, no_color: bool) -> Console:
     width = None if stream.isatty() else NO_WIDTH
-    return PipeConsole(file=stream, highlight=False, no_color=no_color or None, width=width, emoji=False)
+    return PipeConsole(file=stream, no_color=no_color or None, width=width)
 
 
 def clean(text: object) -> str:

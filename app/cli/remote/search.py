@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from app.cli.remote.command import Session
+from app.cli.remote.command import Session, require_collections
 from app.cli.remote.completion import collection_names
 from app.cli.remote.options import json_object
 from app.cli.remote.output import Output, clean
@@ -17,6 +18,10 @@ from app.client import Hit
 from app.core.wording import EXCERPT, excerpt, pages
 
 MARK = "bold yellow"
+
+#: As the server reads them.
+EXCLUSION = re.compile(r'(?<!\S)-(?:"[^"]*"|[^\s"]+)')
+NOTHING_ASKED = ": the question says only what is not to be in it. Add what to look for."
 
 
 class Mode(StrEnum):
@@ -29,7 +34,12 @@ class Mode(StrEnum):
 
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help='In plain words; "phrases" and -exclusions count, too.')],
+    query: Annotated[
+        str,
+        typer.Argument(
+            help='In plain words; "phrases" and -exclusions count, too. Behind -- if one comes first.'
+        ),
+    ],
     *,
     collection: Annotated[
         list[str] | None,
@@ -66,13 +76,20 @@ def search(
             context=neighbours,
             rerank=rerank,
         )
+        if not hits:
+            require_collections(sluice, collection or ())
     if session.out.as_json:
         session.out.json([hit.model_dump(mode="json") for hit in hits])
         return
     if not hits:
-        session.out.note("Nothing was found.")
+        session.out.note(f"Nothing was found{NOTHING_ASKED if asks_for_nothing(query) else '.'}")
     for number, hit in enumerate(hits, 1):
         show_hit(session.out, number, hit, full=full)
+
+
+def asks_for_nothing(query: str) -> bool:
+    """Whether there are only exclusions in it."""
+    return query.count('"') % 2 == 0 and not EXCLUSION.sub(" ", query).strip()
 
 
 def show_hit(out: Output, number: int, hit: Hit, *, full: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from app.cli.remote.command import Session
 from app.cli.remote.completion import document_ids
 from app.cli.remote.output import Output, clean, coloured, moment, seconds_since
-from app.client import Attempt, Document
+from app.client import Attempt, Document, DocumentError
 from app.core import wording
 
 
@@ -33,7 +33,7 @@ def show(
         session.out.json({**document.model_dump(mode="json"), "attempts": told})
         return
     session.out.pairs((Text(name, style="dim"), said) for name, said in facts(document))
-    _show_error(session.out, document)
+    _show_error(session.out, reason_of(document, attempts))
     _show_attempts(session.out, attempts)
 
 
@@ -75,12 +75,19 @@ def _status(document: Document) -> Text:
     return text
 
 
-def _show_error(out: Output, document: Document) -> None:
-    if document.error is None:
+def reason_of(document: Document, attempts: Sequence[Attempt]) -> DocumentError | None:
+    """Why it is FAILED, or waits for its next try: of the latter, only the last attempt knows."""
+    if document.next_attempt_at and attempts:
+        return attempts[-1].error
+    return document.error
+
+
+def _show_error(out: Output, error: DocumentError | None) -> None:
+    if error is None:
         return
     out.say()
-    out.say(Text.assemble((document.error.code, "bold red"), f": {clean(document.error.message)}"))
-    out.say(clean(document.error.hint))
+    out.say(Text.assemble((error.code, "bold red"), f": {clean(error.message)}"))
+    out.say(clean(error.hint))
 
 
 def _show_attempts(out: Output, attempts: list[Attempt]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import typer
 from rich.text import Text
@@ -11,11 +11,15 @@ from app.cli.remote.command import Session
 from app.cli.remote.exits import ExitCode
 from app.cli.remote.output import COLOURS, clean, seconds_since
 from app.client import Retries, SluiceError, Stats
+from app.client.answers import Worker
 from app.core import wording
 
 NO_WORKERS = Text(
     "none is alive: start one (`./sluice up`, or `dramatiq app.jobs.ingestion_job`)", style="red"
 )
+
+#: Of the documents that it holds; --json has all of them.
+SHOWN_OF_A_WORKER = 5
 
 #: How it is now: not how it is after some tries.
 ONCE = Retries(tries=1, wait_for_server=False)
@@ -54,11 +58,18 @@ def facts(stats: Stats) -> Iterator[tuple[str, Text]]:
     yield "last hour", Text(_throughput(stats))
     yield "storage", Text(_storage(stats))
     yield "workers", Text(str(len(stats.workers))) if stats.workers else NO_WORKERS
-    for worker in stats.workers:
+    yield from workers(stats.workers)
+
+
+def workers(alive: Sequence[Worker]) -> Iterator[tuple[str, Text]]:
+    """Each, and some of what it holds."""
+    for worker in alive:
         yield "", Text(clean(worker.name), style="bold")
-        for held in worker.held:
+        for held in worker.held[:SHOWN_OF_A_WORKER]:
             took = wording.duration(seconds_since(held.since))
             yield "", Text(f"  {held.stage or 'claimed'} for {took}: {clean(held.title or held.document_id)}")
+        if (more := len(worker.held) - SHOWN_OF_A_WORKER) > 0:
+            yield "", Text(f"  + {more:,} more", style="dim")
 
 
 def _documents(stats: Stats) -> Text:

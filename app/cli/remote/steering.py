@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from app.cli.remote.command import Session, error_as_json, sentence
+from app.cli.remote.command import Session, error_as_json, require_collections, sentence
 from app.cli.remote.completion import document_ids
 from app.cli.remote.exits import ExitCode, is_unreachable
 from app.cli.remote.options import CodeOption, CollectionOption, StatusName, WrongCall, YesOption
@@ -58,6 +58,8 @@ def retry(
             retried += answer.retried
             if not answer.has_more:
                 break
+        if not retried:
+            require_collections(sluice, [collection] if collection else ())
     _tell_number(session, "retried", retried, "queued again")
 
 
@@ -115,14 +117,18 @@ def delete(
         }
         # All of them are known before the first is gone: the question has their number.
         found = [each.document_id for each in sluice.documents(**filters, page_size=500)]
+        if not found:
+            require_collections(sluice, [collection] if collection else ())
         _require_yes(session, "Delete", len(found), collection, yes=yes)
         number = _all(session, found, partial(_deleted, sluice), when=["DELETED"], total=len(found))
     _tell_number(session, "deleted", number, "deleted")
 
 
 def _require_choice(ids: Sequence[UUID] | None, is_filtered: object) -> None:
-    if bool(ids) == bool(is_filtered):
-        raise WrongCall("Give ids of documents, or options that say which; not both.")
+    if ids and is_filtered:
+        raise WrongCall("Give either ids of documents or options that say which, not both.")
+    if not ids and not is_filtered:
+        raise WrongCall("Give ids of documents, or options that say which.")
 
 
 def _cancelled(sluice: Sluice, document_id: UUID) -> str:

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli.__main__ import cli
+from app.cli.commands import cli
 from app.client import Document, Sluice
 from app.core.queue import broker
 from tests.processes import ROOT, APIProcess, api_process, eventually, worker_process
+
+#: Documents of collections with this embedder wait for their next try.
+NO_SERVICE = {"EMBEDDER_URL": "http://127.0.0.1:1/v1", "RETRY_BACKOFF_S": "60"}
 
 DAMAGED = b"%PDF-1.4\nwhat is left of it\n"
 
@@ -28,17 +31,17 @@ DAMAGED = b"%PDF-1.4\nwhat is left of it\n"
 def api(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[APIProcess]:
     """A server that takes documents; nobody reads them until `worker` is there."""
     folder = tmp_path_factory.mktemp("api")
-    storage = {"STORAGE_URL": f"file://{folder / 'content'}"}
-    with api_process(storage, folder / "log") as process:
+    settings = {"STORAGE_URL": f"file://{folder / 'content'}", **NO_SERVICE}
+    with api_process(settings, folder / "log") as process:
         yield process
     broker.flush_all()
 
 
 @pytest.fixture(scope="module")
 def worker(api: APIProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    storage = {"STORAGE_URL": f"file://{api.log_path.parent / 'content'}"}
+    settings = {"STORAGE_URL": f"file://{api.log_path.parent / 'content'}", **NO_SERVICE}
     options = ("--processes", "1", "--threads", "4")
-    with worker_process(storage, tmp_path_factory.mktemp("worker") / "log", *options):
+    with worker_process(settings, tmp_path_factory.mktemp("worker") / "log", *options):
         yield
 
 
@@ -177,6 +180,35 @@ def test_a_file_that_fails_is_told_with_code_and_hint_each_time(
         assert "cut.pdf" in answer.stdout
         assert "→ Open the file in the program that made it" in answer.stdout
         assert "hidden: its name begins with a dot: .hidden (1)" in answer.stderr
+
+
+def test_documents_that_wait_for_their_next_try_say_when_and_why(
+    api: APIProcess, typed: Typed, sluice: Sluice, worker: None, folder: Path
+) -> None:
+    assert typed("collections", "create", "waits", "--embedder", "openai").exit_code == 0
+    with started(api.url, "ingest", folder / "gates.md", "-c", "waits") as process:
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if "next try" in line)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert "1 waits for its next try at " in told
+    assert "The embedding service cannot be reached" in told
+    document = documents_in(sluice, "waits")["gates.md"]
+    shown = typed("show", document.document_id).stdout
+    assert "next try" in shown
+    assert "embedder_unavailable: The embedding service cannot be reached" in shown
+    error = sluice.attempts(document.document_id)[0].error
+    assert error is not None
+    assert error.hint in shown
+    typed("collections", "delete", "waits", "--yes")
+
+
+def test_a_file_whose_name_is_no_utf8_has_to_be_renamed(typed: Typed, place: str, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("The café at the lock.")
+    answer = typed("ingest", tmp_path, "-c", place)
+    assert answer.exit_code == 1
+    assert "Its name is no UTF-8" in answer.stdout
+    assert "Rename the file" in answer.stdout
 
 
 def test_a_large_file_goes_by_itself(typed: Typed, sluice: Sluice, place: str, tmp_path: Path) -> None:
@@ -347,6 +379,19 @@ def test_the_status_is_good_while_a_worker_is_alive(typed: Typed, worker: None) 
     assert typed.json("status")["workers"]
 
 
+def test_names_are_shown_letter_by_letter(typed: Typed, worker: None, place: str, tmp_path: Path) -> None:
+    (tmp_path / "report [final].txt").write_text("The report on the gates is final.")
+    (tmp_path / "cut [").mkdir()
+    (tmp_path / "cut [" / "b] off.pdf").write_bytes(DAMAGED)
+    assert "cut [/b] off.pdf" in typed("ingest", tmp_path, "-c", place).stdout
+    listed = typed("documents", "-c", place)
+    assert f"{place}/report [final].txt" in listed.stdout
+    assert f"{place}/cut [/b] off.pdf: corrupt_file" in listed.stdout
+    shown = typed("show", id_of(typed, place, "cut [/b] off.pdf"))
+    assert "cut [/b] off.pdf" in shown.stdout
+    assert "[final].txt" in typed("search", "report", "-c", place).stdout
+
+
 # --- How they end -------------------------------------------------------------------------------------------
 
 
@@ -361,7 +406,14 @@ def test_the_status_is_good_while_a_worker_is_alive(typed: Typed, worker: None) 
         (["ingest", "samples", "--delete"], 2, "--delete goes with --watch"),
         (["ingest", "app/cli", "app/client", "--watch"], 2, "would both be the document '__init__.py'"),
         (["search", "gate", "--filter", "["], 2, "is no JSON"),
-        (["retry"], 2, "Give ids of documents, or options that say which"),
+        (["retry"], 2, "Give ids of documents, or options that say which."),
+        (["retry", "--all", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 2, "Give either ids of documents or"),
+        (["--url", "http://127.0.0.1:1", "status"], 2, "Options go behind the command, as in"),
+        (["search", "gate", "-c", "nope"], 1, "There is no collection 'nope'."),
+        (["documents", "-c", "nope"], 1, "There is no collection 'nope'."),
+        (["documents", "-c", "nope", "--all"], 1, "There is no collection 'nope'."),
+        (["delete", "-c", "nope", "-y"], 1, "There is no collection 'nope'."),
+        (["retry", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["show", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 1, "There is no document 0199c0de"),
     ],
 )
@@ -372,6 +424,12 @@ def test_what_cannot_be_done_is_one_sentence_and_a_code(
     assert answer.exit_code == code
     assert sentence in answer.stderr
     assert answer.stdout == "" or words[0] == "ingest"
+
+
+def test_what_is_wrong_with_a_request_is_told_once(typed: Typed) -> None:
+    answer = typed("search", "gate", "--filter", '{"field": "external_id", "eqq": 2}')
+    assert answer.exit_code == 1
+    assert answer.stderr.count("Extra inputs are not permitted") == 1
 
 
 def test_an_error_is_json_where_that_is_asked_for(typed: Typed) -> None:

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from app.cli.commands import Commands
 from app.cli.down import down
 from app.cli.quality import passes
 from app.cli.stack import require_port
@@ -18,6 +20,7 @@ from app.embedded import FolderLock
 from app.errors import StartupError
 
 ROOT = Path(__file__).parents[3]
+ENTRIES = {name: entry for section in Commands.sections.values() for name, entry in section.items()}
 HOLDER = """
 import signal, sys
 from pathlib import Path
@@ -83,6 +86,23 @@ def test_down_says_when_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == f"Nothing runs on {tmp_path}.\n"
 
 
+def test_the_data_folder_is_meant_from_where_it_was_called_and_told_in_full(tmp_path: Path) -> None:
+    answer = sluice("down", "--data", "data", SLUICE_CALLED_FROM=str(tmp_path))
+    assert answer.stdout == f"Nothing runs on {tmp_path / 'data'}.\n"
+    (tmp_path / "data").touch()
+    answer = sluice("up", "--data", "data", SLUICE_CALLED_FROM=str(tmp_path))
+    assert f"The data folder {tmp_path / 'data'} cannot be used" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["up", "demo", "down"])
+def test_without_a_word_about_it_the_data_folder_is_that_of_the_program(name: str, tmp_path: Path) -> None:
+    told = sluice(name, "--help", SLUICE_CALLED_FROM=str(tmp_path))
+    assert ".data beside ./sluice" in " ".join(told.stdout.split())
+    command = ENTRIES[name].command(name)
+    with command.make_context(name, []) as context:
+        assert context.params["data"] == ROOT / ".data"
+
+
 def test_down_stops_the_holder_and_waits_for_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,3 +137,38 @@ def test_a_check_that_fails_shows_its_details(capfd: pytest.CaptureFixture[str])
     assert "quiet" not in said
     assert "FAILED" in said
     assert "this is why" in said
+
+
+#: Blocks the signal and becomes the command line, as `sluice` does.
+HAND_OVER = """
+import os, signal, sys
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+if sys.argv[1:]:
+    os.kill(os.getpid(), signal.SIGINT)
+os.execv(sys.executable, [sys.executable, "-m", "app.cli", "--help"])
+"""
+
+
+def test_an_interrupt_before_the_command_line_is_there_ends_it_without_a_word() -> None:
+    command = [sys.executable, "-I", "-S", "-c", HAND_OVER, "now"]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.parametrize("wait_s", [0.04, 0.08, 0.12, 0.16, 0.2, 0.3])
+def test_an_interrupt_at_any_moment_of_the_start_is_no_traceback(wait_s: float) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", HAND_OVER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+        process.send_signal(signal.SIGINT)
+        said, noted = process.communicate(timeout=20)
+    assert noted == ""
+    # The end by the signal itself is 130 for shells; 0 if all was said before.
+    assert process.returncode in {-signal.SIGINT, 130} or "Usage" in said

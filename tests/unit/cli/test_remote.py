@@ -13,19 +13,28 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 import typer
 from rich.console import Console
+from typer.rich_utils import rich_render_text
 from typer.testing import CliRunner
 
-from app.cli.__main__ import Commands, cli
-from app.cli.ingesting.screen import line, view
-from app.cli.ingesting.tally import Tally, Upload
+from app import __version__
+from app.cli.commands import Commands, cli
+from app.cli.ingesting.screen import line, view, waiting
+from app.cli.ingesting.tally import Tally, Upload, Waiting
 from app.cli.lazy import Entry
+from app.cli.remote.collections import EmbedderName
+from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
+from app.cli.remote.search import asks_for_nothing
+from app.cli.remote.status import workers
+from app.core.config import EmbedderName as Names
 
 ROOT = Path(__file__).parents[3]
 ENTRIES = {name: entry for section in Commands.sections.values() for name, entry in section.items()}
@@ -44,7 +53,7 @@ def test_a_command_is_listed_as_it_describes_itself(name: str, entry: Entry) -> 
 def test_commands_for_a_server_import_nothing_of_it() -> None:
     remote = sorted({entry.module for entry in ENTRIES.values() if entry.is_remote})
     code = "import sys; " + "; ".join(f"import app.cli.{module}" for module in remote)
-    code += "; import app.cli.__main__; print(*sys.modules)"
+    code += "; import app.cli.commands; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "app.client" in done.stdout.split()
     assert not SERVERS & set(done.stdout.split())
@@ -97,6 +106,64 @@ def test_other_peoples_words_cannot_steer_a_terminal() -> None:
     assert clean("be\x1b[31mcause\n of \x07it") == "be [31mcause of it"
 
 
+def test_names_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    out, name = Output(), "[b]report [/final] draft[/b] :lock:.txt"
+    out.say(name)
+    out.note(name)
+    out.table(("document", name), [["id", name]])
+    out.pairs([(name, name)])
+    said, noted = capsys.readouterr()
+    assert said.count(name) == 5
+    assert noted == f"{name}\n"
+
+
+def test_names_of_collections_stay_where_there_is_little_room(capsys: pytest.CaptureFixture[str]) -> None:
+    columns, rows = ("collection", "documents", "size"), [["gates-of-the-canal", "12", "34 MB"]]
+    out = Output()
+    for width, shown in ((40, 3), (35, 2), (10, 1)):
+        out.results = Console(file=sys.stdout, width=width)
+        out.table(columns, rows, keeps_first=True)
+        said = "".join(capsys.readouterr().out.split())
+        assert said.startswith("".join(columns[:shown]))
+        assert said.endswith("".join(rows[0][:shown]).replace(" ", ""))
+
+
+def test_of_what_a_worker_holds_a_few_are_told() -> None:
+    now = datetime.now(UTC)
+    held = [SimpleNamespace(since=now, stage="parsing", title=f"{n}.txt", document_id="") for n in range(65)]
+    busy: Any = SimpleNamespace(name="host:1", held=held)
+    told = list(workers([busy]))
+    assert len(told) == 7
+    assert told[-1][1].plain.strip() == "+ 60 more"
+
+
+def test_every_embedder_of_the_server_can_be_chosen() -> None:
+    assert {each.value for each in EmbedderName} == set(get_args(Names))
+
+
+def test_the_version_is_told() -> None:
+    for words in (["version"], ["--version"]):
+        assert CliRunner().invoke(cli, words).stdout == f"sluice {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "is_nothing"),
+    [("-refund", True), ('-"gate fee" -refund', True), ("fee -refund", False), ("e-mail", False)],
+)
+def test_a_question_of_exclusions_alone_is_known(query: str, is_nothing: bool) -> None:
+    assert asks_for_nothing(query) is is_nothing
+
+
+def test_shells_are_told_names_with_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = SimpleNamespace(
+        document_id="0199", status="PENDING", external_id=None, name="[b] [/final].txt"
+    )
+    server = SimpleNamespace(documents=lambda **_: [document])
+    monkeypatch.setattr("app.cli.remote.completion._asked", lambda question: question(server))
+    ((word, told),) = document_ids("01")
+    assert (word, rich_render_text(told)) == ("0199", "PENDING [b] [/final].txt")
+
+
 def test_names_that_are_no_utf8_stay_json(capfd: pytest.CaptureFixture[str]) -> None:
     Output(as_json=True).json_line({"path": "caf\udce9.txt"})
     assert capfd.readouterr().out == '{"path":"caf\\udce9.txt"}\n'
@@ -118,6 +185,20 @@ def test_the_live_view_fits_into_80_columns(tmp_path: Path) -> None:
     assert "46 failed" in lines[1]
     assert "parsing 12 · embedding 11 · storing 3" in lines[2]
     assert line(tally, waits=True).startswith("sent 5,000 of 10,000 (4.7 GB), done 4,000 of 5,000, 46 failed")
+
+
+def test_who_waits_for_documents_is_told_that_they_wait_and_why(tmp_path: Path) -> None:
+    next_try_at = datetime(2026, 11, 24, 9, 30, 15).astimezone()
+    why = "The embedding service cannot be reached: " + "nobody answers, " * 10
+    tally = Tally(total=1, to_follow=1, waiting=Waiting(1, next_try_at, why))
+    tally.sending_at = monotonic()
+    told = "1 waits for its next try at 09:30:15: The embedding service cannot be reached"
+    assert f"0 failed; {told}" in line(tally, waits=True)
+    out = io.StringIO()
+    Console(file=out, width=80).print(view(tally, waits=True))
+    assert told[:70] in out.getvalue().splitlines()[-1]
+    assert all(len(each) <= 80 for each in out.getvalue().splitlines())
+    assert waiting(Waiting(3, next_try_at, "")) == "3 wait for their next try, the first at 09:30:15"
 
 
 def test_bytes_of_a_large_file_are_counted_as_they_leave_and_not_twice(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.supervisor import Backoff, Supervisor
+from app.cli.supervisor import Backoff, Supervisor, told_end
 from app.errors import StartupError
 
 
@@ -18,6 +18,7 @@ class FakeChild:
     def __init__(self, log_path: Path) -> None:
         self.log_path = log_path
         self.is_running = True
+        self.exit_code: int | None = None
         self.starts = 0
         self.refuses = False
 
@@ -64,11 +65,31 @@ def test_a_dead_child_is_told_once_and_started_after_its_pause(child: FakeChild)
     supervisor.look(10.9)
     assert child.starts == 0
     assert len(said) == 1
-    assert "The test has ended unasked; starting it again in 1 s" in said[0]
+    assert "The test has ended unasked. " in said[0]
+    assert said[0].endswith("Starting it again in 1 s.")
     assert "out of luck" in said[0]
     supervisor.look(11.0)
     assert child.starts == 1
     assert child.is_running
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "told"),
+    [
+        (-9, "Error: of yesterday\n", "The test was killed (signal 9)."),
+        (137, "Error: of yesterday\n", "The test was killed (signal 9)."),
+        (
+            4,
+            "Error: of yesterday\nWorker with PID 77 exited unexpectedly (code -9). Shutting down...\n",
+            "The test has ended, as process 77 of it was killed (signal 9).",
+        ),
+        (1, "Error: of today\n", "The test has ended unasked. Its last words: Error: of today"),
+    ],
+)
+def test_who_was_killed_said_nothing_about_it(child: FakeChild, code: int, log: str, told: str) -> None:
+    child.exit_code = code
+    child.log_path.write_text(log)
+    assert told_end(child).startswith(told)
 
 
 def test_a_child_that_will_not_start_is_tried_again_later(child: FakeChild) -> None:
