@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from app.cli.__main__ import cli
+from app.cli.commands import cli
 from app.client import AsyncSluice, Item, Outcome, Retries, Sluice, errors
 from app.client.calls import Call, Prepared
 from app.core.queue import broker

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from app.core.config import Settings
 from app.core.database import connect, database
@@ -61,6 +62,12 @@ async def opened(settings: Settings, migrated: None, monkeypatch: pytest.MonkeyP
     async with database(settings):
         await emptied_database()
         yield
+
+
+@pytest.fixture
+def limits() -> dict[str, object]:
+    """For the API: without a key, `openai` is no model to change to."""
+    return {"EMBEDDER_API_KEY": SecretStr("key")}
 
 
 @pytest.fixture

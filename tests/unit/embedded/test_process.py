@@ -135,9 +135,9 @@ def test_an_address_of_another_machine_is_an_error_of_its_own() -> None:
 
 FAMILY = """
 import os, signal, subprocess, sys, time
-stubborn = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+stubborn = "import os, signal; signal.signal(15, signal.SIG_IGN); os.write(1, b'up\\\\n'); signal.pause()"
 child = subprocess.Popen([sys.executable, "-c", stubborn])
-print(os.getpid(), child.pid, flush=True)
+os.write(1, b'%d %d\\n' % (os.getpid(), child.pid))  # In one call, as both write into one log.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 signal.pause()
 """
