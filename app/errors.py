@@ -51,9 +51,9 @@ class UnsupportedMediaType(PermanentError):
     def __init__(self, media_type: str) -> None:
         super().__init__(f"Files of type {media_type} cannot be read.")
         self.media_type = media_type
-        self.hint = (
-            next((hint for kind, hint in self.HINTS.items() if media_type.startswith(kind)), "") + self.hint
-        )
+        for kind, hint in self.HINTS.items():
+            if media_type.startswith(kind):
+                self.hint = hint + self.hint
 
 
 class EmptyFile(PermanentError):

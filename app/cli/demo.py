@@ -12,10 +12,10 @@ from rich.console import Console
 
 from app.cli.demo_ingest import ingest_file
 from app.cli.demo_screen import IngestScreen, show_hits
+from app.cli.lazy import DEFAULT_DATA
 from app.cli.remote.output import VerbatimConsole
 from app.cli.stack import Stack, StackOptions, StopRequested
 from app.cli.up import (
-    DEFAULT_DATA,
     DataOption,
     HostOption,
     PortOption,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.lazy import ROOT, from_caller
+from app.cli.lazy import DEFAULT_DATA, from_caller
 from app.embedded import FolderLock
 from app.errors import StartupError
 
@@ -23,7 +23,7 @@ def down(
         typer.Option(
             callback=from_caller, show_default=".data beside ./sluice", help="The data folder to stop."
         ),
-    ] = ROOT / ".data",
+    ] = DEFAULT_DATA,
 ) -> None:
     """Stop the `up` or `demo` of another terminal."""
     lock = FolderLock(data)

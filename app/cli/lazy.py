@@ -20,6 +20,9 @@ from app.errors import StartupError
 
 ROOT = Path(__file__).parents[2]
 
+#: Of `up`, `demo` and `down`, wherever they are called.
+DEFAULT_DATA = ROOT / ".data"
+
 #: Their arguments are their own: none of them is looked at here, not even --help.
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 

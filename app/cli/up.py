@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.lazy import ROOT, from_caller
+from app.cli.lazy import DEFAULT_DATA, from_caller
 from app.cli.stack import Stack, StackOptions, StopRequested, default_workers
 from app.client.settings import DEFAULT_URL
 from app.core.config import Settings, get_settings
-
-#: Of this folder, wherever it was called.
-DEFAULT_DATA = ROOT / ".data"
 
 DataOption = Annotated[
     Path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -53,13 +53,13 @@ class Session:
         self.out.note(sentence(error))
 
 
-def require_collections(sluice: Sluice, names: Iterable[str]) -> None:
+def require_collections(sluice: Sluice, *names: str | None) -> None:
     """To be called when nothing was found in them, which a name that was mistyped looks like.
 
     Raises:
         CollectionNotFound: There is none of this name.
     """
-    for name in names:
+    for name in filter(None, names):
         sluice.collection(name)
 
 

@@ -65,11 +65,11 @@ def documents(
             for document in found:
                 _tell_one(session.out, document)
             if document is None:
-                require_collections(sluice, [collection] if collection else ())
+                require_collections(sluice, collection)
             return
         page = list(islice(found, wanted))
         if not page:
-            require_collections(sluice, [collection] if collection else ())
+            require_collections(sluice, collection)
         has_more = wanted is not None and next(found, None) is not None
     _tell(session.out, page, has_more=has_more)
 

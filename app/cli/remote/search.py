@@ -77,7 +77,7 @@ def search(
             rerank=rerank,
         )
         if not hits:
-            require_collections(sluice, collection or ())
+            require_collections(sluice, *(collection or ()))
     if session.out.as_json:
         session.out.json([hit.model_dump(mode="json") for hit in hits])
         return

@@ -59,7 +59,7 @@ def retry(
             if not answer.has_more:
                 break
         if not retried:
-            require_collections(sluice, [collection] if collection else ())
+            require_collections(sluice, collection)
     _tell_number(session, "retried", retried, "queued again")
 
 
@@ -118,7 +118,7 @@ def delete(
         # All of them are known before the first is gone: the question has their number.
         found = [each.document_id for each in sluice.documents(**filters, page_size=500)]
         if not found:
-            require_collections(sluice, [collection] if collection else ())
+            require_collections(sluice, collection)
         _require_yes(session, "Delete", len(found), collection, yes=yes)
         number = _all(session, found, partial(_deleted, sluice), when=["DELETED"], total=len(found))
     _tell_number(session, "deleted", number, "deleted")

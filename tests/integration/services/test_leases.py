@@ -84,6 +84,19 @@ async def test_the_work_on_a_lost_document_is_stopped(leases: Leases) -> None:
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
 
+async def test_a_stop_that_comes_out_as_another_error_is_the_stop_all_the_same(leases: Leases) -> None:
+    document = await claimed()
+    with pytest.raises(LeaseLost):
+        async with leases.held(document):
+            await Document.cancel(document.id)
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                raise ValueError("while clearing up") from None
+
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
 async def test_losing_one_document_stops_no_other(leases: Leases) -> None:
     kept, lost = await claimed(1), await claimed(2)
 
