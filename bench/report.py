@@ -43,6 +43,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     arguments.add_argument("--full", action="store_true", help="more of everything; takes longer")
     arguments.add_argument("--json", type=Path, metavar="PATH", help="write all runs to this file")
     arguments.add_argument("--write", action="store_true", help=f"put the result into {PERFORMANCE.name}")
+    arguments.add_argument(
+        "--label", default="", metavar="NAME", help="with --write: into the section that has this name, too"
+    )
     return arguments
 
 
@@ -60,11 +63,20 @@ def publish(
         asked.json.write_text(json.dumps(figures, indent=2) + "\n")
     if asked.write:
         for file_name, svg in pictures.items():
-            (DOCS / "images" / file_name).write_text(svg)
+            own = labelled(file_name, asked.label)
+            (DOCS / "images" / own).write_text(svg)
+            markdown = markdown.replace(f"images/{file_name}", f"images/{own}")
         try:
-            PERFORMANCE.write_text(with_section(PERFORMANCE.read_text(), name, markdown))
+            section = f"{name} {asked.label}".strip()
+            PERFORMANCE.write_text(with_section(PERFORMANCE.read_text(), section, markdown))
         except ValueError as error:
             sys.exit(f"{PERFORMANCE}: {error}")
+
+
+def labelled(file_name: str, label: str) -> str:
+    """The name of a picture that stands beside the same one of another machine."""
+    stem, dot, ending = file_name.rpartition(".")
+    return f"{stem}-{label}{dot}{ending}" if label else file_name
 
 
 def with_section(page: str, name: str, section: str) -> str:

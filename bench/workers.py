@@ -1,4 +1,4 @@
-"""Documents a second of one and of two worker processes, with MiniLM on one thread each.
+"""Documents a second by the number of worker processes, with MiniLM on one thread each.
 
 PostgreSQL, the API and the client share the cores with them: the processor time of each says what the ratio
 could be at most.
@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,9 @@ SHORT, FULL = 400, 1300
 #: So that each worker has its model and parsers up and its statements prepared.
 WARM_UP = 40
 ROUNDS = 3
-SETTINGS = {"EMBEDDER": "minilm", "EMBEDDER_THREADS": "1", "LOG_LEVEL": "WARNING"}
+#: What one request may have.
+BATCH = 10_000
+SETTINGS = {"EMBEDDER_THREADS": "1", "LOG_LEVEL": "WARNING"}
 POSTGRES, CLIENT = "PostgreSQL", "client"
 TOLD = (WORKER, POSTGRES, API, CLIENT)
 
@@ -46,15 +49,18 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--documents", type=int, help=f"{SHORT}, with --full {FULL:,}")
     arguments.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments.add_argument("--processes", type=int, nargs="+", default=PROCESSES, help="by default 1 2")
+    arguments.add_argument("--embedder", default="minilm", help="by default minilm")
     asked = arguments.parse_args()
     count = asked.documents or (FULL if asked.full else SHORT)
-    texts = list(dict.fromkeys(cranfield().texts.values()))[: WARM_UP + count]
+    texts = abstracts(WARM_UP + count)
     setting = (
-        f"{count:,} Cranfield abstracts in one batch, `minilm` on one thread a process, {asked.rounds}"
-        f" alternating rounds; {conditions()}"
+        f"{count:,} Cranfield abstracts in one batch, `{asked.embedder}` on one thread a process,"
+        f" {asked.rounds} alternating rounds; {conditions()}"
     )
+    settings = SETTINGS | {"EMBEDDER": asked.embedder}
     with servers() as on:
-        runs = measured(on, texts, rounds=asked.rounds)
+        runs = measured(on, texts, processes=asked.processes, settings=settings, rounds=asked.rounds)
     publish(
         asked,
         "bench.workers",
@@ -67,29 +73,40 @@ def main() -> None:
     )
 
 
-def measured(on: Servers, texts: Sequence[str], *, rounds: int) -> dict[int, list[Run]]:
-    """All runs of each; they begin in turn."""
-    runs: dict[int, list[Run]] = {processes: [] for processes in PROCESSES}
-    for number in range(rounds):
-        for processes in PROCESSES[:: 1 if number % 2 == 0 else -1]:
-            run = measured_once(on, texts, processes=processes)
-            runs[processes].append(run)
+def abstracts(count: int) -> list[str]:
+    """So many different texts: those of Cranfield, and then again with a number before each."""
+    texts = list(dict.fromkeys(cranfield().texts.values()))
+    more = (f"{number} {text}" for number, text in enumerate(cycle(texts)))
+    return [*texts, *islice(more, max(count - len(texts), 0))][:count]
+
+
+def measured(
+    on: Servers, texts: Sequence[str], *, processes: Sequence[int], settings: Mapping[str, str], rounds: int
+) -> dict[int, list[Run]]:
+    """All runs of each number of processes; every other round begins with the most."""
+    runs: dict[int, list[Run]] = {number: [] for number in processes}
+    for turn in range(rounds):
+        for number in processes[:: 1 if turn % 2 == 0 else -1]:
+            run = measured_once(on, texts, processes=number, settings=settings)
+            runs[number].append(run)
             told = f"{run.per_s:.1f}/s, {run.total_ms:.1f} ms of CPU each, others {run.others:.2f} cores"
-            print(f"round {number + 1}, {processes}: {told}", file=sys.stderr)
+            print(f"round {turn + 1}, {number}: {told}", file=sys.stderr)
     return runs
 
 
-def measured_once(on: Servers, texts: Sequence[str], *, processes: int) -> Run:
+def measured_once(
+    on: Servers, texts: Sequence[str], *, processes: int, settings: Mapping[str, str]
+) -> Run:
     """The texts into a database of their own."""
     database_url = on.new_database_url()
     urls = {"DATABASE_URL": database_url, "REDIS_URL": on.emptied_redis_url()}
     try:
-        with service(workers=processes, settings=SETTINGS | urls) as stack:
+        with service(workers=processes, settings={**settings, **urls}) as stack:
             url = stack.options.url
             asyncio.run(imported(url, [{"text": text} for text in texts[:WARM_UP]]))
             items = [{"text": text} for text in texts[WARM_UP:]]
             before, others_before = cpu_by_role(on, url), others_seconds()
-            seconds = asyncio.run(imported(url, items)).completed_s
+            seconds = asyncio.run(imported(url, items, in_batches_of=BATCH)).completed_s
             after, others_after = cpu_by_role(on, url), others_seconds()
     finally:
         on.drop(database_url)
@@ -124,7 +141,7 @@ TITLE = "Documents a second by worker processes"
 
 
 def bars(runs: Mapping[int, Sequence[Run]]) -> list[Bar]:
-    return [Bar(named(processes), [run.per_s for run in each], True) for processes, each in runs.items()]
+    return [Bar(named(number), [run.per_s for run in each], True) for number, each in runs.items()]
 
 
 def named(processes: int) -> str:
@@ -152,16 +169,20 @@ def disturbed(runs: Sequence[Run]) -> str:
 
 
 def compared(runs: Mapping[int, Sequence[Run]]) -> str:
-    """The ratio round by round, and what it could be if no core ever stood still."""
-    one, two = (runs[processes] for processes in PROCESSES)
-    ratio = statistics.median(more.per_s / less.per_s for less, more in zip(one, two, strict=True))
+    """The ratios to the least number, round by round, and what each could be if no core ever stood still."""
+    least = min(runs)
     cores = os.cpu_count() or 1
-    total_ms = statistics.median(run.total_ms for run in two)
-    at_most = cores * 1000 / total_ms / statistics.median(run.per_s for run in one)
+    sentences = []
+    for number in sorted(runs.keys() - {least}):
+        pairs = zip(runs[least], runs[number], strict=True)
+        ratio = statistics.median(more.per_s / less.per_s for less, more in pairs)
+        total_ms = statistics.median(run.total_ms for run in runs[number])
+        at_most = cores * 1000 / total_ms / statistics.median(run.per_s for run in runs[least])
+        bound = f", and could be {at_most:.2f} times at most" if at_most < number / least else ""
+        sentences.append(f"{named(number)} are {ratio:.2f} times as fast as {named(least)}{bound}")
     return (
-        f"Round by round, two processes are {ratio:.2f} times as fast as one. PostgreSQL, the API and the"
-        f" client share the {cores} cores with them: all together take {total_ms:.1f} ms of a core a"
-        f" document, so that the ratio could be {at_most:.2f} at most."
+        f"Round by round, {'; '.join(sentences)}. PostgreSQL, the API and the client share the {cores} cores"
+        " with them."
     )
 
 
