@@ -94,9 +94,7 @@ def measured(
     return runs
 
 
-def measured_once(
-    on: Servers, texts: Sequence[str], *, processes: int, settings: Mapping[str, str]
-) -> Run:
+def measured_once(on: Servers, texts: Sequence[str], *, processes: int, settings: Mapping[str, str]) -> Run:
     """The texts into a database of their own."""
     database_url = on.new_database_url()
     urls = {"DATABASE_URL": database_url, "REDIS_URL": on.emptied_redis_url()}
