@@ -16,7 +16,7 @@ class DirectRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the handler, and send what it answers."""
-        if scope["method"] not in self.methods:
+        if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)  # 405, with the methods that there are.
             return
         response = await self.endpoint(Request(scope, receive, send))
