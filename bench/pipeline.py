@@ -103,15 +103,14 @@ def measured(on: Servers, texts: Sequence[str] | None, *, workers: int) -> Run:
     urls = {"DATABASE_URL": database_url, "REDIS_URL": on.emptied_redis_url()}
     try:
         with service(workers=workers, settings=SETTINGS | urls) as stack:
-            url = stack.options.url
-            asyncio.run(imported(url, WARM_UP))
+            asyncio.run(imported(stack, WARM_UP))
             if texts is not None:
                 documents = len(texts)
                 items = [{"text": text, "title": f"Cranfield {n}"} for n, text in enumerate(texts)]
-                done = asyncio.run(imported(url, items))
+                done = asyncio.run(imported(stack, items))
             else:
                 documents = COPIES * len(readable_pdfs())
-                done = asyncio.run(imported_files(url, readable_pdfs(), copies=COPIES))
+                done = asyncio.run(imported_files(stack, readable_pdfs(), copies=COPIES))
         chunks = asyncio.run(all_chunks(database_url))
     finally:
         on.drop(database_url)

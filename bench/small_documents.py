@@ -79,7 +79,7 @@ def measured(on: Servers, documents: int, *, workers: int) -> dict[str, float]:
     try:
         with service(workers=workers, settings=SETTINGS | urls) as stack:
             items = [{"text": text} for text in small_texts(documents)]
-            done = asyncio.run(imported(stack.options.url, items, in_batches_of=BATCH))
+            done = asyncio.run(imported(stack, items, in_batches_of=BATCH))
         return {SLUICE: documents / done.completed_s, **asyncio.run(copied_per_s(database_url, workers))}
     finally:
         on.drop(database_url)

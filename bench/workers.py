@@ -101,10 +101,10 @@ def measured_once(on: Servers, texts: Sequence[str], *, processes: int, settings
     try:
         with service(workers=processes, settings={**settings, **urls}) as stack:
             url = stack.options.url
-            asyncio.run(imported(url, [{"text": text} for text in texts[:WARM_UP]]))
+            asyncio.run(imported(stack, [{"text": text} for text in texts[:WARM_UP]]))
             items = [{"text": text} for text in texts[WARM_UP:]]
             before, others_before = cpu_by_role(on, url), others_seconds()
-            seconds = asyncio.run(imported(url, items, in_batches_of=BATCH)).completed_s
+            seconds = asyncio.run(imported(stack, items, in_batches_of=BATCH)).completed_s
             after, others_after = cpu_by_role(on, url), others_seconds()
     finally:
         on.drop(database_url)

@@ -64,12 +64,12 @@ def sluice(on: Servers, texts: list[str]) -> Run:
     urls = {"DATABASE_URL": on.new_database_url(), "REDIS_URL": on.emptied_redis_url()}
     try:
         with service(workers=WORKERS, settings=SETTINGS | urls) as stack:
-            asyncio.run(imported(stack.options.url, [{"text": f"Warm {n}."} for n in range(WARM_UP)]))
+            asyncio.run(imported(stack, [{"text": f"Warm {n}."} for n in range(WARM_UP)]))
             count = "SELECT count(*) FROM chunk_vectors"
             before = asyncio.run(fetch_value(urls["DATABASE_URL"], count))
             cpu_before = cpu_seconds(os.getpid())  # API, workers and servers are below this process.
             items = [{"text": text} for text in texts]
-            seconds = asyncio.run(imported(stack.options.url, items)).completed_s
+            seconds = asyncio.run(imported(stack, items)).completed_s
             cpu = cpu_seconds(os.getpid()) - cpu_before
             rows = asyncio.run(fetch_value(urls["DATABASE_URL"], count))
         return Run(seconds, cpu, rows - before, {})
