@@ -26,6 +26,11 @@ LATE_AFTER_S = 15
 LATE_AT_MOST_S = 60
 
 
+#: What a worker leaves to others of each that it takes in company: at the end of an import, whoever took all
+#: that was left would work on while the others have nothing to do.
+LEFT_TO_OTHERS = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedFilter:
     """Which FAILED documents are meant; what is None does not matter."""
@@ -188,15 +193,24 @@ async def claim_due(*, owner: str, lease_s: float) -> Document | None:
 
 
 async def claim_company(*, limit: int, owner: str, lease_s: float) -> list[Document]:
-    """Take in hand those of the next `limit` documents in the order of turns that are small and never failed.
+    """Take in hand those of the next documents in the order of turns that are small and never failed.
 
     What has killed a worker, or may have, is not to be in hand beside others more often than it must.
+
+    Args:
+        limit: So many at the most, and no more than a share of the queue (`LEFT_TO_OTHERS`).
+        owner, lease_s: As of any claim.
     """
+    due = f"{QUEUED} AND next_attempt_at <= now()"
+    parts = 1 + LEFT_TO_OTHERS
     return await _claim(
         f"""
-        following AS (
-            SELECT id, content_key, failures FROM documents AS q WHERE {QUEUED} AND next_attempt_at <= now()
-            ORDER BY turn, id LIMIT $3 FOR UPDATE SKIP LOCKED
+        share AS (
+            SELECT count(*) / {parts} AS documents
+            FROM (SELECT FROM documents AS q WHERE {due} LIMIT $3 * {parts}) AS q
+        ), following AS (
+            SELECT id, content_key, failures FROM documents AS q WHERE {due}
+            ORDER BY turn, id LIMIT (SELECT documents FROM share) FOR UPDATE SKIP LOCKED
         ), next AS (SELECT id FROM following WHERE content_key IS NULL AND failures = 0)
         """,
         limit=limit,
