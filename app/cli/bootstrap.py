@@ -23,7 +23,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = "uv==0.13.9"  # Four times as fast as pip; where it cannot be had, pip does it.
-RUNTIME = ("constraints.txt", "requirements.txt", "requirements-embedded.txt", "requirements-model.txt")
+RUNTIME = (
+    "constraints.txt",
+    "requirements.txt",
+    "requirements-embedded.txt",
+    "requirements-model.txt",
+    "requirements-mcp.txt",
+)
 DEVELOPMENT = ("requirements-dev.txt", "requirements-static.txt")
 DEVELOPER_COMMANDS = {"test", "check", "chaos", "screenshots"}
 MEBIBYTE = 1024 * 1024

@@ -69,13 +69,14 @@ class Output:
         """One of many, at once."""
         self._write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
 
-    def _veiled(self, text: str) -> str:
+    def veiled(self, text: str) -> str:
+        """The text without the secrets."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
         return text
 
     def _write(self, text: str) -> None:
-        text = self._veiled(text)
+        text = self.veiled(text)
         # Names of files may hold what is no UTF-8: as JSON escapes, it stays JSON.
         self.results.file.flush()
         stream = getattr(self.results.file, "buffer", None)
@@ -87,12 +88,12 @@ class Output:
 
     def say(self, text: str | Text = "", style: str = "") -> None:
         """A line of the result."""
-        text = self._veiled(text) if isinstance(text, str) else text
+        text = self.veiled(text) if isinstance(text, str) else text
         self.results.print(text, style=style, soft_wrap=not self.results.is_terminal)
 
     def note(self, text: str | Text, style: str = "") -> None:
         """A line beside the result."""
-        text = self._veiled(text) if isinstance(text, str) else text
+        text = self.veiled(text) if isinstance(text, str) else text
         self.notes.print(text, style=style, soft_wrap=not self.notes.is_terminal)
 
     def pairs(self, rows: Iterable[tuple[str | Text, str | Text]], *, indent: int = 0) -> None:
