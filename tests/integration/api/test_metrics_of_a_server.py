@@ -45,16 +45,21 @@ def api(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def scraped(api: httpx.Client) -> dict[str, float]:
-    """Values by their names; those with labels summed, buckets left out."""
+    """Values by their names and routes, other labels summed, no buckets; and how long the answer took."""
     answer = api.get("/metrics")
     assert answer.status_code == 200
-    values: dict[str, float] = {}
+    values = {"seconds": answer.elapsed.total_seconds()}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
             if "le" not in sample.labels:
                 name = sample.name.removeprefix("sluice_") + sample.labels.get("route", "")
                 values[name] = values.get(name, 0) + sample.value
     return values
+
+
+def without_database(many: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The answers, once all of them know: what was seen a moment before may be told for another."""
+    return many if not any(values["database_up"] for values in many) else []
 
 
 @contextmanager
@@ -84,17 +89,18 @@ def test_it_asks_for_a_key_where_everything_does(api: httpx.Client) -> None:
 def test_those_who_listen_or_wait_are_told_and_spoil_no_duration(api: httpx.Client) -> None:
     document = api.post("/ingest", json={"text": "The upper gate opens at six."}).json()["document_id"]
     with ThreadPoolExecutor(1) as pool, api.stream("GET", "/events") as stream:
-        assert next(stream.iter_lines())
-        waiting = pool.submit(api.get, f"/documents/{document}", params={"wait": 1})
+        lines = stream.iter_lines()  # Kept, as the stream goes with them.
+        assert next(lines)
+        waiting = pool.submit(api.get, f"/documents/{document}", params={"wait": 0.6})
         eventually(lambda: scraped(api)["event_listeners"] == 2)
         assert scraped(api)["http_requests_in_progress"] == 3
         assert waiting.result().status_code == 200
         values = scraped(api)
 
     assert values["http_request_duration_seconds_count/events"] == 1
-    assert values["http_request_duration_seconds_sum/events"] < 0.9
+    assert values["http_request_duration_seconds_sum/events"] < 0.5
     assert values["http_request_duration_seconds_count/documents/{document_id}"] == 1
-    assert values["http_request_duration_seconds_sum/documents/{document_id}"] < 0.9
+    assert values["http_request_duration_seconds_sum/documents/{document_id}"] < 0.5
     eventually(lambda: scraped(api)["event_listeners"] == 0)
 
 
@@ -103,14 +109,14 @@ def test_a_body_that_comes_slowly_is_the_clients_own_time(api: httpx.Client) -> 
 
     def slowly() -> Iterator[bytes]:
         yield b'{"text": "The lower'
-        time.sleep(1)  # What is measured.
+        time.sleep(0.6)  # What is measured.
         yield b' gate opens at seven."}'
 
     answer = api.post("/ingest", content=slowly(), headers={"content-type": "application/json"})
 
     assert answer.status_code == 201
     name = "http_request_duration_seconds_sum/ingest"
-    assert scraped(api)[name] - before[name] < 0.9
+    assert scraped(api)[name] - before[name] < 0.5
 
 
 def test_without_its_database_it_answers_in_time_and_says_so(
@@ -118,20 +124,16 @@ def test_without_its_database_it_answers_in_time_and_says_so(
 ) -> None:
     assert scraped(api)["database_up"] == 1
     with stopped(postgres), ThreadPoolExecutor(8) as pool:
-        eventually(lambda: scraped(api)["database_up"] == 0)
-        began_at = time.monotonic()
-        hanging = list(pool.map(scraped, [api] * 8))
-        assert time.monotonic() - began_at < ANSWER_WITHIN_S + 2
+        hanging = eventually(lambda: without_database(list(pool.map(scraped, [api] * 8))))
     eventually(lambda: scraped(api)["database_up"] == 1)
-
     postgres.stop()
-    eventually(lambda: scraped(api)["database_up"] == 0)
-    began_at = time.monotonic()
-    for values in [*hanging, scraped(api)]:
-        assert values["database_up"] == 0
+    refused = eventually(lambda: without_database([scraped(api)]))
+
+    for values in hanging + refused:
         assert not {"documents", "workers_alive", "chunks"} & values.keys()
         assert values["http_requests_total/ingest"] > 0
-    assert time.monotonic() - began_at < 2
+        assert values["seconds"] < ANSWER_WITHIN_S + 2
+    assert refused[0]["seconds"] < 1
 
     postgres.restart()
     eventually(lambda: scraped(api).get("documents") == 2)
