@@ -33,7 +33,7 @@ from app.services.event_hub import EventHub
 router = APIRouter(route_class=DirectRoute, include_in_schema=False)
 
 #: Prometheus gives up after 10 s unless it is told otherwise, and then knows nothing at all.
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 2.0
 
 
 class ProcessMetrics(Collector):
