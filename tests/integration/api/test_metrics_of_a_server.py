@@ -91,16 +91,16 @@ def test_those_who_listen_or_wait_are_told_and_spoil_no_duration(api: httpx.Clie
     with ThreadPoolExecutor(1) as pool, api.stream("GET", "/events") as stream:
         lines = stream.iter_lines()  # Kept, as the stream goes with them.
         assert next(lines)
-        waiting = pool.submit(api.get, f"/documents/{document}", params={"wait": 0.6})
+        waiting = pool.submit(api.get, f"/documents/{document}", params={"wait": 1})
         eventually(lambda: scraped(api)["event_listeners"] == 2)
         assert scraped(api)["http_requests_in_progress"] == 3
         assert waiting.result().status_code == 200
         values = scraped(api)
 
     assert values["http_request_duration_seconds_count/events"] == 1
-    assert values["http_request_duration_seconds_sum/events"] < 0.5
+    assert values["http_request_duration_seconds_sum/events"] < 0.9
     assert values["http_request_duration_seconds_count/documents/{document_id}"] == 1
-    assert values["http_request_duration_seconds_sum/documents/{document_id}"] < 0.5
+    assert values["http_request_duration_seconds_sum/documents/{document_id}"] < 0.9
     eventually(lambda: scraped(api)["event_listeners"] == 0)
 
 
@@ -109,14 +109,14 @@ def test_a_body_that_comes_slowly_is_the_clients_own_time(api: httpx.Client) -> 
 
     def slowly() -> Iterator[bytes]:
         yield b'{"text": "The lower'
-        time.sleep(0.6)  # What is measured.
+        time.sleep(1)  # What is measured.
         yield b' gate opens at seven."}'
 
     answer = api.post("/ingest", content=slowly(), headers={"content-type": "application/json"})
 
     assert answer.status_code == 201
     name = "http_request_duration_seconds_sum/ingest"
-    assert scraped(api)[name] - before[name] < 0.5
+    assert scraped(api)[name] - before[name] < 0.9
 
 
 def test_without_its_database_it_answers_in_time_and_says_so(
