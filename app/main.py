@@ -10,12 +10,25 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import batches, collections, contents, documents, events, health, ingest, search, stats, webhooks
+from app.api import (
+    batches,
+    collections,
+    contents,
+    documents,
+    events,
+    health,
+    ingest,
+    metrics,
+    search,
+    stats,
+    webhooks,
+)
 from app.api.api_keys import ApiKeys
 from app.api.body_limit import BodyLimit
 from app.api.cross_origin import SameOrigin
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
+from app.api.request_figures import CountRequests, RequestFigures
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.process import last_words, told_of_stop
@@ -54,6 +67,8 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.API_KEYS:
         app.add_middleware(ApiKeys, keys=settings.API_KEYS)
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
+    app.state.requests = RequestFigures()
+    app.add_middleware(CountRequests, figures=app.state.requests)
     register_error_handlers(app)
     for module in (
         ingest,
@@ -66,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         stats,
         webhooks,
         health,
+        metrics,
     ):
         # Not `include_router`, which matches every call's path once more for each router before its own.
         app.router.routes.extend(module.router.routes)

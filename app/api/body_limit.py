@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem
+from app.api.request_figures import kept_waiting
 from app.errors import PayloadTooLarge, RequestTooSlow
 
 #: A search has at most 8,000 characters.
@@ -47,7 +48,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _Body(receive, self.patience_s)
+        body = _Body(scope, receive, self.patience_s)
         answer = _Answer(body, send)
         if scope["path"] in COUNTED_ELSEWHERE:
             await self.app(scope, body.receive, answer.send)
@@ -64,7 +65,8 @@ class BodyLimit:
 class _Body:
     """A request's body on its way in."""
 
-    def __init__(self, receive: Receive, patience_s: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, patience_s: float) -> None:
+        self._scope = scope
         self._receive = receive
         self._left_s = patience_s
         self.is_complete = False
@@ -84,7 +86,9 @@ class _Body:
                 message = await self._receive()
         except TimeoutError as error:
             raise RequestTooSlow from error
-        self._left_s += len(message.get("body", b"")) / SLOWEST_BYTES_PER_S - (loop.time() - begun)
+        waited_s = loop.time() - begun
+        kept_waiting(self._scope, waited_s)
+        self._left_s += len(message.get("body", b"")) / SLOWEST_BYTES_PER_S - waited_s
         self.is_complete = not message.get("more_body", False)
         return message
 

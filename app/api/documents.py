@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 
 from app.api.cursor import Cursor
 from app.api.dependencies import Bell, Resources
 from app.api.etags import ETAG, IfMatch, IfNoneMatch, is_known, is_wanted
 from app.api.openapi import ref
 from app.api.problems import problems
+from app.api.request_figures import waiting_as_asked
 from app.errors import DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed
 from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
@@ -83,6 +84,7 @@ def _require(document: Document, if_match: str | None) -> None:
     },
 )
 async def get_document(
+    request: Request,
     document_id: UUID,
     resources: Resources,
     wait: Annotated[
@@ -91,10 +93,11 @@ async def get_document(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A document as it is now; with `wait`, as soon as it is final."""
-    return answered(await _final_or_late(document_id, wait, resources.events), if_none_match=if_none_match)
+    document = await _final_or_late(request, document_id, wait, resources.events)
+    return answered(document, if_none_match=if_none_match)
 
 
-async def _final_or_late(document_id: UUID, wait_s: float, events: EventHub) -> Document:
+async def _final_or_late(request: Request, document_id: UUID, wait_s: float, events: EventHub) -> Document:
     document = await known(document_id)
     if document.is_final or wait_s <= 0:
         return document
@@ -107,7 +110,8 @@ async def _final_or_late(document_id: UUID, wait_s: float, events: EventHub) -> 
             if document.is_final or left_s <= 0 or not listener.is_open:
                 return document
             try:
-                await _has_ended(listener, min(left_s, LOOK_ANYWAY_S))
+                with waiting_as_asked(request.scope):
+                    await _has_ended(listener, min(left_s, LOOK_ANYWAY_S))
             except asyncio.CancelledError:
                 return document  # The server stops: who waits gets what there is.
 

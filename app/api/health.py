@@ -6,10 +6,10 @@ from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
-from tortoise import connections
 
 from app.api.problems import problems
 from app.errors import DatabaseUnavailable
+from app.models import figures
 
 router = APIRouter(tags=["health"])
 
@@ -29,7 +29,6 @@ async def healthz() -> Health:
 @router.get("/readyz", responses=problems())
 async def readyz() -> Health:
     """The process can accept documents, for its database answers and can be written. Redis is not needed."""
-    answer = await connections.get("default").execute_query_dict("SHOW transaction_read_only")
-    if answer[0]["transaction_read_only"] == "on":
+    if not await figures.is_writable():
         raise DatabaseUnavailable  # A standby: it has the rows, and takes none.
     return Health()

@@ -47,6 +47,7 @@ class Doorbell:
         self._waiting: deque[_Ring] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._is_stalled = False
+        self.unsent = 0  # Documents that Redis has not been told of, since this process began.
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,6 +81,7 @@ class Doorbell:
         if self._waiting and self._sending is None:
             self._sending = asyncio.create_task(self._send_waiting())
         if unsent:
+            self.unsent += len(unsent)
             await backlog.put_back_unsent(unsent)
 
     def _is_written(self, send: Callable[[str], object], document_id: UUID, message_id: str | None) -> bool:
@@ -128,6 +130,7 @@ class Doorbell:
             self._is_stalled = False
 
     async def _note_unsent(self, rings: Sequence[_Ring]) -> None:
+        self.unsent += len(rings)
         try:
             await backlog.put_back_unsent([ring.document_id for ring in rings])
         except Exception as error:  # Then they count as lost in a while, and are sent all the same.

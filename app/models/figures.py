@@ -40,6 +40,12 @@ class Storage:
     chunks: int
 
 
+async def is_writable() -> bool:
+    """Whether the database takes anything: it answers, and is neither a standby nor set to read only."""
+    (row,) = await fetch("SHOW transaction_read_only")
+    return bool(row["transaction_read_only"] == "off")
+
+
 async def by_status() -> Mapping[DocumentStatus, int]:
     """How many documents are in each status, without those that go with their collection."""
     # The first part reads an index and nothing else; a condition on the collection would make it read the

@@ -133,5 +133,6 @@ class Webhook:
 
 
 ENABLED = "failures = 0, failing_since = NULL, disabled_at = NULL, disabled_reason = NULL"
-DISABLED = """disabled_at = COALESCE(disabled_at, now()),
-    disabled_reason = COALESCE(disabled_reason, 'It was switched off.')"""
+SWITCHED_OFF = "It was switched off."
+DISABLED = f"""disabled_at = COALESCE(disabled_at, now()),
+    disabled_reason = COALESCE(disabled_reason, '{SWITCHED_OFF}')"""

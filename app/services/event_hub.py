@@ -120,6 +120,11 @@ class EventHub:
         self.looks = 0  # Queries that were sent.
         self.is_closed = False
 
+    @property
+    def listeners(self) -> int:
+        """How many listen just now."""
+        return sum(map(len, self._listeners.values()))
+
     # --- who listens ----------------------------------------------------------------------------------------
 
     @asynccontextmanager

@@ -78,6 +78,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
         opened(settings) as embedders,
         _reranker(settings) as reranker,
         _hub(settings) as events,
+        StatsService() as stats,
     ):
         store = ContentStore(settings.STORAGE_URL)
         intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
@@ -89,7 +90,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             embedders=embedders,
             search=SearchService(embedders=embedders, reranker=reranker),
             contents=ContentService(store=store),
-            stats=StatsService(),
+            stats=stats,
             events=events,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +39,9 @@ def test_the_example_environment_names_only_settings_and_compose_variables() -> 
     names = {line.lstrip("# ").split("=")[0] for line in lines if "=" in line}
     assert names <= Settings.model_fields.keys() | {"POSTGRES_PASSWORD"}
     assert "REDIS_URL=redis://localhost:6379/0" in lines
+
+
+def test_alerts_ask_for_metrics_that_are_explained() -> None:
+    explained = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(), re.M))
+    asked = set(re.findall(r"\bsluice_\w+", (ROOT / "docs/alerts.yml").read_text()))
+    assert asked <= explained
