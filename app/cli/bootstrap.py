@@ -193,7 +193,7 @@ class Environment:
         return [sys.executable, "-m", "pip", "--python", str(self.python)]
 
     def _install(self, *, development: bool) -> None:
-        names = ["requirements.txt", "requirements-embedded.txt"]
+        names = ["requirements.txt", "requirements-embedded.txt", "requirements-mcp.txt"]
         if development:
             names.append("requirements-dev.txt")
         files = [part for name in names for part in ("-r", name)]

@@ -83,6 +83,7 @@ def test_a_new_folder_is_set_up_and_then_left_alone(root: Path) -> None:
     environment.make_current(development=False)
     assert environment.is_current(development=False)
     assert "requirements-dev.txt" not in environment.said()
+    assert all(name in environment.said() for name in RUNTIME if name != "constraints.txt")
     again = FakeEnvironment(root)
     again.make_current(development=False)
     assert again.commands == []
