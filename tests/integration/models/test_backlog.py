@@ -188,7 +188,7 @@ async def test_what_died_together_comes_back_at_once_the_first_time_and_apart_fr
 
 
 async def test_company_is_of_the_next_ones_that_are_small_and_never_failed_and_each_once() -> None:
-    ids = [await accepted(number) for number in range(6)]
+    ids = [await accepted(number) for number in range(24)]
     await connections.get("default").execute_query(
         "UPDATE documents SET content_key = 'large' WHERE id = $1", [ids[0]]
     )
@@ -201,7 +201,16 @@ async def test_company_is_of_the_next_ones_that_are_small_and_never_failed_and_e
 
     # The large one and the one that failed are among the next five, and stay for their own messages.
     assert sorted(document.id for document in claimed) == [ids[1], ids[3], ids[4]]
-    assert [document.id for document in again] == [ids[5]]
+    assert sorted(document.id for document in again) == [ids[5], ids[6], ids[7]]
     assert {(document.status, document.lease_owner, document.attempt) for document in claimed} == {
         ("PROCESSING", "me", 1)
     }
+
+
+async def test_company_leaves_most_of_the_last_ones_to_others() -> None:
+    ids = [await accepted(number) for number in range(8)]
+    assert {d.id for d in await backlog.claim_company(limit=31, owner="me", lease_s=30)} == set(ids[:2])
+    assert {d.id for d in await backlog.claim_company(limit=31, owner="you", lease_s=30)} == {ids[2]}
+    for document_id in ids[3:]:
+        assert await backlog.claim_next(document_id, owner="me", lease_s=30)
+    assert await backlog.claim_company(limit=31, owner="you", lease_s=30) == []
