@@ -36,6 +36,6 @@ async def _serve(session: Session, *, may_write: bool) -> None:
         # A second of imports, and not with every install.
         from app.cli.remote.agent_tools import agent_server  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise StartupError("`sluice mcp` needs the package mcp: `pip install 'sluice[mcp]'`.") from error
+        raise StartupError("`sluice mcp` needs the package mcp: `pip install 'mcp>=2.3'`.") from error
     async with session.async_sluice() as sluice:
         await agent_server(session, sluice, may_write=may_write).run_stdio_async()
