@@ -181,7 +181,7 @@ async def test_a_file_that_is_not_there_is_told_as_such(client: httpx.AsyncClien
     location = await posted(client, TEXT.encode(), "gates.txt")
     document = await Document.get(id=id_of(location))
     assert document.content_key is not None
-    app.state.resources.store.delete(document.content_key)
+    await app.state.resources.store.delete(document.content_key)
 
     answer = await client.get(f"{location}/content")
 

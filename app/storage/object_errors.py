@@ -1,0 +1,37 @@
+"""What an object store's refusals mean, as far as they may be told: never an address, a header or a body."""
+
+from __future__ import annotations
+
+import re
+
+from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+#: S3's own word for what is wrong, where the answer has one: `NoSuchBucket`, `SignatureDoesNotMatch`.
+CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+STATUS = re.compile(r"status code: (\d{3})")
+
+REASONS = {
+    "NoSuchBucket": "there is no such bucket",
+    "InvalidAccessKeyId": "the access key is unknown there",
+    "SignatureDoesNotMatch": "the secret access key is wrong",
+    "ExpiredToken": "the credentials have expired",
+    "AccessDenied": "the credentials may not do this",
+    "SlowDown": "it asks for fewer requests",
+    "QuotaExceeded": "its quota is used up",
+}
+
+NO_BUCKET = REASONS["NoSuchBucket"]
+
+
+def reason_of(error: Exception) -> str:
+    """Why the object store did not do it, in a few words."""
+    said = str(error)
+    if code := CODE.search(said):
+        return REASONS.get(code[1], f"the object store answers {code[1]}")
+    if "169.254.169.254" in said or "credential" in said.lower():
+        return "there are no credentials for it"
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return REASONS["AccessDenied"]
+    if status := STATUS.search(said):
+        return f"the object store answers with status {status[1]}"
+    return "the object store cannot be reached, or does not answer in time"
