@@ -1,7 +1,7 @@
 """Contents on their way into an object store: a row in `uploads` for each, from before its object is there.
 
 The transaction in which a document names the content ends the row, and has to find it. Whoever removes what
-was left behind takes the row first. So one of the two has it, and no more, however long the other stood still.
+was left behind takes the row first. So one of the two has it, never both, however long the other one stood.
 """
 
 from __future__ import annotations
