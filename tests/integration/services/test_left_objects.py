@@ -51,7 +51,7 @@ def bucket(object_server: ObjectServer) -> Path:
 
 @pytest.fixture
 async def store(object_server: ObjectServer, bucket: Path) -> ObjectStore:
-    store = object_server.store(f"s3://{bucket.name}", timeout_s=1)
+    store = object_server.store(f"s3://{bucket.name}")
     await adopt(store)
     return store
 
@@ -240,12 +240,13 @@ async def test_a_store_that_is_away_refuses_for_now_and_what_it_could_not_remove
     intake: IntakeService, store: ObjectStore, object_server: ObjectServer, bucket: Path, every_folder: None
 ) -> None:
     accepted = await intake.accept(offer())
+    impatient = object_server.store(store.url, timeout_s=0.3)
     with object_server.silent():
         with pytest.raises(StorageUnavailable):
-            await intake.accept(offer(TEXT * 2))
+            await IntakeService(store=impatient, inline_content_bytes=10).accept(offer(TEXT * 2))
         key = await key_of(accepted)
         await Document.remove(accepted.document_id)
-        await store.delete(key)
+        await impatient.delete(key)
     assert (await Document.all().count(), set(objects(bucket))) == (0, {key})
 
     assert await remove_orphans(store, older_than_s=EVERYTHING_S) >= 1

@@ -24,6 +24,9 @@ from tests.support import saved
 
 NO_SERVER = "http://127.0.0.1:9"
 
+#: For requests that nobody answers.
+SOON_S = 0.3
+
 
 @pytest.fixture
 def bucket(object_server: ObjectServer) -> Path:
@@ -37,7 +40,7 @@ def url(bucket: Path) -> str:
 
 @pytest.fixture
 def store(object_server: ObjectServer, url: str) -> ObjectStore:
-    return object_server.store(url, timeout_s=1)
+    return object_server.store(url)
 
 
 async def read(store: ObjectStore, key: str) -> bytes:
@@ -156,14 +159,14 @@ async def test_old_objects_are_found_folder_by_folder(store: ObjectStore, bucket
         ({"secret_access_key": SecretStr("wrong-secret")}, None, "the secret access key is wrong"),
         ({"access_key_id": "nobody"}, None, "the access key is unknown there"),
         ({}, "no-such-bucket", "there is no such bucket"),
-        ({"endpoint_url": NO_SERVER}, None, "cannot be reached"),
+        ({"endpoint_url": NO_SERVER, "timeout_s": SOON_S}, None, "cannot be reached"),
     ],
     ids=["secret", "key", "bucket", "server"],
 )
 async def test_a_bucket_that_cannot_be_used_stops_the_start_with_what_to_do(
     object_server: ObjectServer, url: str, changes: dict[str, object], bucket_name: str | None, told: str
 ) -> None:
-    access = object_server.access(timeout_s=1, **changes)
+    access = object_server.access(**{"timeout_s": 1} | changes)
 
     with pytest.raises(StartupError, match=told) as refused:
         await open_store(f"s3://{bucket_name}" if bucket_name else url, access)
@@ -190,10 +193,10 @@ async def away(
 ) -> AsyncIterator[ObjectStore]:
     """A store that is not to be had: it does not answer, or there is nobody at all."""
     if request.param == "gone":
-        yield object_server.store(url, timeout_s=1, endpoint_url=NO_SERVER)
+        yield object_server.store(url, timeout_s=SOON_S, endpoint_url=NO_SERVER)
         return
     with object_server.silent():
-        yield object_server.store(url, timeout_s=1)
+        yield object_server.store(url, timeout_s=SOON_S)
 
 
 async def test_nothing_waits_for_a_store_that_is_away(
@@ -213,8 +216,9 @@ async def test_nothing_waits_for_a_store_that_is_away(
 
 
 async def test_a_server_that_falls_silent_in_the_middle_of_a_stream_fails_both_ways(
-    store: ObjectStore, object_server: ObjectServer, bucket: Path
+    object_server: ObjectServer, url: str, bucket: Path
 ) -> None:
+    store = object_server.store(url, timeout_s=SOON_S)
     stored = await saved(store, os.urandom(FIRST_PIECE_BYTES * 3))
     opened = await store.open(stored.key)
     await opened.read(10)

@@ -1,4 +1,4 @@
-"""The life of a document whose content is in an object store, with an API and a worker as they are started."""
+"""The life of a document whose content is in an object store, with real processes on both sides."""
 
 from __future__ import annotations
 
@@ -35,11 +35,7 @@ def test_a_document_survives_an_outage_of_its_store_and_leaves_nothing_behind(
         with object_server.silent():
             os.killpg(worker.process.pid, signal.SIGCONT)
             eventually(lambda: client.get(location).json()["failures"])
-            refused = client.post("/ingest", files={"file": ("more.txt", TEXT.upper().encode())})
-            assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
-            assert (
-                client.get("/readyz").status_code == 200
-            )  # Small documents are taken, all others are found.
+            assert client.get("/readyz").status_code == 200  # There is much that it can do.
         document = client.get(f"{location}?wait=50").json()
         assert (document["status"], document["size_bytes"]) == ("COMPLETED", len(TEXT))
         (failed, _) = client.get(f"{location}/attempts").json()["attempts"]
