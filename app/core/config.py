@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     STORAGE_TIMEOUT_S: float = Field(default=30, ge=1, le=600)
     AWS_ENDPOINT_URL: str | None = None
     AWS_REGION: str | None = None
-    AWS_ACCESS_KEY_ID: str | None = None
+    AWS_ACCESS_KEY_ID: str | None = Field(default=None, repr=False)
     AWS_SECRET_ACCESS_KEY: SecretStr | None = None
     AWS_SESSION_TOKEN: SecretStr | None = None
     API_HOST: str = "127.0.0.1"

@@ -96,8 +96,7 @@ async def remove_deleted(store: ContentStore) -> None:
         removed = REMOVED_AT_ONCE
         while removed == REMOVED_AT_ONCE:
             removed, keys = await collection.remove_documents(REMOVED_AT_ONCE)
-            for key in keys:
-                await store.delete(key)
+            await store.delete(*keys)
 
 
 async def _try(work: Coroutine[None, None, None]) -> None:

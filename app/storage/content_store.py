@@ -76,8 +76,8 @@ class ContentStore(Protocol):
             StorageUnavailable: It cannot be had just now.
         """
 
-    async def delete(self, key: str) -> None:
-        """Remove the content; well if it is gone already.
+    async def delete(self, *keys: str) -> None:
+        """Remove contents; well if they are gone already.
 
         One that cannot be removed is told in the log: no row names it any more, so it harms nobody.
         """

@@ -106,12 +106,13 @@ class FileStore:
         except (FileNotFoundError, IsADirectoryError) as error:
             raise ContentMissing(key) from error
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, *keys: str) -> None:
         """See `ContentStore.delete`."""
-        try:
-            await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
-        except OSError as error:
-            log.warning("content_not_deleted", content_key=key, error=str(error))
+        for key in keys:
+            try:
+                await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
+            except OSError as error:
+                log.warning("content_not_deleted", content_key=key, error=str(error))
 
     async def owner(self) -> str | None:
         """See `ContentStore.owner`."""

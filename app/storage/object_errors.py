@@ -8,6 +8,9 @@ from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
 #: S3's own word for what is wrong, where the answer has one: `NoSuchBucket`, `SignatureDoesNotMatch`.
 CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+#: Where the library looks for a role of the machine, last of all.
+METADATA = "://169.254.169.254/"
+
 STATUS = re.compile(r"status code: (\d{3})")
 
 REASONS = {
@@ -28,7 +31,7 @@ def reason_of(error: Exception) -> str:
     said = str(error)
     if code := CODE.search(said):
         return REASONS.get(code[1], f"the object store answers {code[1]}")
-    if "169.254.169.254" in said or "credential" in said.lower():
+    if METADATA in said:
         return "there are no credentials for it"
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return REASONS["AccessDenied"]

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 from urllib.parse import urlsplit
@@ -96,10 +97,16 @@ class ObjectStore:
         """See `ContentStore.held`: what holds the object is the caller's note, which outlives its process."""
         hashed = _Hashed(source)
         with _troubles_told():
-            await self._objects.put_async(
-                _checked(key), hashed.blocks(), chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
-            )
+            await self._put(_checked(key), hashed)
         yield StoredContent(key, hashed.sha256.hexdigest(), hashed.size_bytes)
+
+    async def _put(self, key: str, hashed: _Hashed) -> None:
+        first = await asyncio.to_thread(hashed.read, PART_BYTES)
+        if len(first) < PART_BYTES:
+            await self._objects.put_async(key, first)  # One request in place of three.
+            return
+        blocks = chain([first], hashed.blocks())
+        await self._objects.put_async(key, blocks, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:
@@ -120,9 +127,9 @@ class ObjectStore:
             found = await self._objects.head_async(_checked(key))
         return ObjectContent(self._objects, key, found["size"])
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, *keys: str) -> None:
         """See `ContentStore.delete`."""
-        await self.remove([key])
+        await self.remove(keys)
 
     async def remove(self, keys: Sequence[str]) -> int:
         """Remove objects, gone already or not; the number of those that are not there any more."""
@@ -233,11 +240,16 @@ class _Hashed:
         self.size_bytes = 0
         self._source = source
 
+    def read(self, size: int) -> bytes:
+        """The next block; fewer bytes than `size` only at the end."""
+        block = self._source.read(size)
+        self.sha256.update(block)
+        self.size_bytes += len(block)
+        return block
+
     def blocks(self) -> Iterator[bytes]:
-        """Each once. They are asked for in threads of the library's, one after the other."""
-        while block := self._source.read(COPY_BYTES):
-            self.sha256.update(block)
-            self.size_bytes += len(block)
+        """What is left. It is asked for in threads of the library's, a block after the other."""
+        while block := self.read(COPY_BYTES):
             yield block
 
 

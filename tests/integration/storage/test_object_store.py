@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import signal
 import traceback
 from collections.abc import AsyncIterator
@@ -148,6 +149,19 @@ async def test_old_objects_are_found_folder_by_folder(store: ObjectStore, bucket
     assert await old("00", 3600) == await old("aa", -60) == set()
     assert await store.remove(sorted(keys)) == 4
     assert list(objects(bucket)) == ["some/prefix/00/notes.txt"]
+
+
+async def test_a_folder_that_was_copied_into_a_bucket_is_a_store(
+    store: ObjectStore, bucket: Path, tmp_path: Path
+) -> None:
+    folder = FileStore(f"file://{tmp_path}")
+    stored = await saved(folder, b"gates")
+    await folder.mark("we")
+
+    shutil.copytree(tmp_path, bucket / "some/prefix")
+
+    assert await read(store, stored.key) == b"gates"
+    assert await store.owner() == "we"
 
 
 # --- What can go wrong --------------------------------------------------------------------------------------
