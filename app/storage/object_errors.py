@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+from app.errors import ContentMissing, StorageUnavailable
+from app.storage.files import storage_error
 
 #: S3's own word for what is wrong, where the answer has one: `NoSuchBucket`, `SignatureDoesNotMatch`.
 CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
@@ -24,6 +29,27 @@ REASONS = {
 }
 
 NO_BUCKET = REASONS["NoSuchBucket"]
+
+
+@contextmanager
+def troubles_told(key: str | None = None) -> Iterator[None]:
+    """What the library raises, in words of ours: its own may hold addresses and what else is in a request.
+
+    Raises:
+        ContentMissing: There is no object of this key.
+        StorageFull, StorageUnavailable: It cannot be done.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise storage_error(error) from error  # Of the stream that is stored, not of the library's.
+        reason = reason_of(error)
+        if key is not None and isinstance(error, FileNotFoundError) and reason != NO_BUCKET:
+            raise ContentMissing(key) from None
+        raise StorageUnavailable(reason) from None
+    except BaseError as error:
+        raise StorageUnavailable(reason_of(error)) from None
 
 
 def reason_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 from urllib.parse import urlsplit
 
 import structlog
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 from pydantic import SecretStr
 
 from app.errors import ContentMissing, StartupError, StorageUnavailable
 from app.storage.content_store import COPY_BYTES, FOLDERS, KEY, MARK, StoredContent
 from app.storage.files import storage_error
-from app.storage.object_errors import NO_BUCKET, reason_of
+from app.storage.object_content import PIECE_BYTES, ObjectContent
+from app.storage.object_errors import troubles_told
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -37,12 +38,6 @@ log = structlog.get_logger(__name__)
 #: What S3 takes at the least; of each upload, up to four are in memory.
 PART_BYTES = 5 * 1024 * 1024
 PARTS_AT_ONCE = 2
-
-#: Read at once at the most, so that memory is bounded, and a request has little to do before its timeout.
-PIECE_BYTES = 4 * 1024 * 1024
-
-#: So much of a content is read first: who asks for a short range gets little more.
-FIRST_PIECE_BYTES = 128 * 1024
 
 #: What a bulk delete takes.
 REMOVED_AT_ONCE = 1000
@@ -96,7 +91,7 @@ class ObjectStore:
     async def held(self, key: str, source: BinaryIO) -> AsyncIterator[StoredContent]:
         """See `ContentStore.held`: what holds the object is the caller's note, which outlives its process."""
         hashed = _Hashed(source)
-        with _troubles_told():
+        with troubles_told():
             await self._put(_checked(key), hashed)
         yield StoredContent(key, hashed.sha256.hexdigest(), hashed.size_bytes)
 
@@ -123,7 +118,7 @@ class ObjectStore:
 
     async def open(self, key: str) -> ObjectContent:
         """See `ContentStore.open`. When it is deleted meanwhile, reading on raises `ContentMissing`."""
-        with _troubles_told(key):
+        with troubles_told(key):
             found = await self._objects.head_async(_checked(key))
         return ObjectContent(self._objects, key, found["size"])
 
@@ -137,7 +132,7 @@ class ObjectStore:
         for first in range(0, len(keys), REMOVED_AT_ONCE):
             some = [_checked(key) for key in keys[first : first + REMOVED_AT_ONCE]]
             try:
-                with _troubles_told():
+                with troubles_told():
                     await self._objects.delete_async(some)
                 removed += len(some)
             except StorageUnavailable as error:
@@ -147,7 +142,7 @@ class ObjectStore:
     async def owner(self) -> str | None:
         """See `ContentStore.owner`."""
         try:
-            with _troubles_told(MARK):
+            with troubles_told(MARK):
                 mark = await self._objects.get_async(MARK)
                 return bytes(await mark.bytes_async()).decode().strip()
         except ContentMissing:
@@ -155,7 +150,7 @@ class ObjectStore:
 
     async def mark(self, owner: str) -> None:
         """See `ContentStore.mark`; where the store knows no conditions, the last of two at once stays."""
-        with _troubles_told():
+        with troubles_told():
             try:
                 await self._objects.put_async(MARK, owner.encode(), mode="create")
             except AlreadyExistsError:
@@ -168,7 +163,7 @@ class ObjectStore:
     async def some_names(self, limit: int) -> list[str]:
         """See `ContentStore.some_names`."""
         names: list[str] = []
-        with _troubles_told():
+        with troubles_told():
             async for found in self._objects.list(chunk_size=limit + 1):  # The mark is not counted.
                 names += [each["path"] for each in found if KEY.fullmatch(each["path"])]
                 if len(names) >= limit:
@@ -183,53 +178,13 @@ class ObjectStore:
         """
         assert folder in FOLDERS
         newest = time.time() - older_than_s
-        with _troubles_told():
+        with troubles_told():
             async for found in self._objects.list(folder, chunk_size=REMOVED_AT_ONCE):
                 yield [
                     each["path"]
                     for each in found
                     if KEY.fullmatch(each["path"]) and each["last_modified"].timestamp() < newest
                 ]
-
-
-class ObjectContent:
-    """An object, fetched in growing pieces: who wants a little of it does not wait for more."""
-
-    def __init__(self, objects: S3Store, key: str, size_bytes: int) -> None:
-        self.size_bytes = size_bytes
-        self._objects = objects
-        self._key = key
-        self._position = 0
-        self._ahead = memoryview(b"")
-        self._piece_bytes = FIRST_PIECE_BYTES
-
-    async def seek(self, offset: int) -> None:
-        """Go on reading from there."""
-        self._position = offset
-        self._ahead = memoryview(b"")
-        self._piece_bytes = FIRST_PIECE_BYTES
-
-    async def read(self, size: int) -> bytes:
-        """The next bytes; fewer than `size` only at the end.
-
-        Raises:
-            ContentMissing: It has been deleted.
-            StorageUnavailable: It cannot be had just now.
-        """
-        size = min(size, self.size_bytes - self._position)
-        if len(self._ahead) < size:
-            await self._fetch(size)
-        block, self._ahead = bytes(self._ahead[:size]), self._ahead[size:]
-        self._position += len(block)
-        return block
-
-    async def _fetch(self, size: int) -> None:
-        start = self._position + len(self._ahead)
-        length = min(max(size, self._piece_bytes), self.size_bytes - start)
-        with _troubles_told(self._key):
-            fetched = await self._objects.get_range_async(self._key, start=start, length=length)
-        self._ahead = memoryview(bytes(self._ahead) + bytes(fetched))
-        self._piece_bytes = min(self._piece_bytes * 2, PIECE_BYTES)
 
 
 class _Hashed:
@@ -285,24 +240,3 @@ def _checked(key: str) -> str:
     if not KEY.fullmatch(key):
         raise ContentMissing(key)  # Keys come from the database; one that is not ours leads nowhere.
     return key
-
-
-@contextmanager
-def _troubles_told(key: str | None = None) -> Iterator[None]:
-    """What the library raises, in words of ours: its own may hold addresses and what else is in a request.
-
-    Raises:
-        ContentMissing: There is no object of this key.
-        StorageFull, StorageUnavailable: It cannot be done.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None:
-            raise storage_error(error) from error  # Of the stream that is stored, not of the library's.
-        reason = reason_of(error)
-        if key is not None and isinstance(error, FileNotFoundError) and reason != NO_BUCKET:
-            raise ContentMissing(key) from None
-        raise StorageUnavailable(reason) from None
-    except BaseError as error:
-        raise StorageUnavailable(reason_of(error)) from None

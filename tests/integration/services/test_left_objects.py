@@ -247,7 +247,9 @@ async def test_a_store_that_is_away_refuses_for_now_and_what_it_could_not_remove
         key = await key_of(accepted)
         await Document.remove(accepted.document_id)
         await impatient.delete(key)
-    assert (await Document.all().count(), set(objects(bucket))) == (0, {key})
+    assert await Document.all().count() == 0
 
-    assert await remove_orphans(store, older_than_s=EVERYTHING_S) >= 1
-    assert (objects(bucket), await noted()) == ({}, set())
+    # What it was asked meanwhile, it may do now, the upload too: the note is there for that.
+    async with asyncio.timeout(20):
+        while objects(bucket) or await noted():
+            await remove_orphans(store, older_than_s=EVERYTHING_S)

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from app.errors import ContentMissing, StartupError, StorageFull, StorageUnavailable
 from app.storage.content_store import new_key
 from app.storage.files import FileStore
-from app.storage.objects import FIRST_PIECE_BYTES, PART_BYTES, ObjectStore
+from app.storage.object_content import FIRST_PIECE_BYTES
+from app.storage.objects import PART_BYTES, ObjectStore
 from app.storage.opening import open_store
 from tests.object_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, ObjectServer, objects
 from tests.support import saved
