@@ -146,7 +146,7 @@ class ContentMissing(TransientError):
     """Transient: when a folder is not mounted here, every content is missing, and comes back with it."""
 
     code = "content_missing"
-    hint = "Check that every process sees the folder of STORAGE_URL; if the file is gone, send it again."
+    hint = "Check that every process sees what STORAGE_URL names; if the content is gone, send it again."
 
     def __init__(self, key: str) -> None:
         super().__init__("The content of the document is not in the storage, or not whole.")
@@ -259,11 +259,18 @@ class StorageFull(TransientError):
 
 class StorageUnavailable(TransientError):
     code = "storage_unavailable"
-    hint = "Check that the folder of STORAGE_URL is there and can be written; then send the request again."
+    hint = "Check that what STORAGE_URL names is there and can be written; then send the request again."
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The storage cannot be used: {reason}.")
         self.reason = reason
+
+
+class UploadForgotten(StorageUnavailable):
+    """Whoever removes what was left behind was first: the process that stored it stood still for a day."""
+
+    def __init__(self) -> None:
+        super().__init__("storing the content took so long that it was given up")
 
 
 # --- What a request can be refused for ---------------------------------------------------------------------

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -23,6 +23,8 @@ from app.embedded import EmbeddedPostgres, EmbeddedValkey
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from tests.object_server import ObjectServer
 
 _open = ExitStack()
 
@@ -73,15 +75,25 @@ def migrated(settings: Settings) -> None:
     asyncio.run(prepare())
 
 
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """An object store that speaks S3, for all tests that want one."""
+    # Imported only now: most test runs need none.
+    from tests.object_server import ObjectServer
+
+    with ObjectServer(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
 @pytest.fixture
-def limits() -> dict[str, int]:
+def limits() -> dict[str, Any]:
     """Settings that a test wants different."""
     return {}
 
 
 @pytest.fixture
 async def app(
-    settings: Settings, limits: dict[str, int], migrated: None, tmp_path: Path
+    settings: Settings, limits: dict[str, Any], migrated: None, tmp_path: Path
 ) -> AsyncIterator[FastAPI]:
     # Imported only now: the queue, which comes with the API, reads REDIS_URL.
     from app.main import create_app

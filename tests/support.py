@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +20,7 @@ from app.models.document import Document, Ingested
 from app.models.sql import fetch
 from app.parsing.parsed_document import ParsedDocument
 from app.services.embedders import Embedders, Model
+from app.storage.content_store import ContentStore, StoredContent, new_key
 
 EMPTIED = """
     TRUNCATE chunk_changes, collections CASCADE;
@@ -46,6 +48,12 @@ def only(embedder: Embedder) -> Embedders:
         raise StartupError("There is no other.")
 
     return Embedders(Model(1, embedder), name="hash", open_named=none, open_again=none)
+
+
+async def saved(store: ContentStore, content: bytes) -> StoredContent:
+    """Stored, and held by nobody."""
+    async with store.held(new_key(), BytesIO(content)) as stored:
+        return stored
 
 
 async def vectors_of(document_id: UUID) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
 from app.models.document import Document
 from app.models.document_content import DocumentContent
+from tests.support import saved
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 JSON = {"content-type": "application/json"}
@@ -161,7 +161,7 @@ async def test_a_large_content_is_stored_as_a_file_and_removed_with_its_document
     assert (answer.status_code, again.status_code) == (201, 200)
     document = await Document.get(id=answer.json()["document_id"])
     assert document.content_key is not None
-    path = app.state.resources.store.path(document.content_key)
+    path = app.state.resources.store.root / document.content_key
     assert path.read_text() == content
     assert [file for file in path.parents[1].rglob("*") if file.is_file()] == [path]
 
@@ -185,11 +185,11 @@ async def test_a_file_that_cannot_be_removed_does_not_keep_its_document(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
     store = app.state.resources.store
-    key = store.save(io.BytesIO(b"gates")).key
+    key = (await saved(store, b"gates")).key
     with patch("pathlib.Path.unlink", side_effect=PermissionError(13, "Permission denied")):
-        store.delete(key)
-    assert store.path(key).is_file()
-    store.delete(key)
+        await store.delete(key)
+    assert (store.root / key).is_file()
+    await store.delete(key)
 
 
 @pytest.mark.parametrize("limits", [{"MAX_JSON_BYTES": 1000, "MAX_UPLOAD_BYTES": 1000}])

@@ -14,7 +14,7 @@ from app.api.cursor import ChunkCursor
 from app.api.dependencies import Resources
 from app.api.documents import known
 from app.api.etags import IfNoneMatch, is_known
-from app.api.file_answer import HARMLESS, FileAnswer, attachment
+from app.api.file_answer import HARMLESS, attachment, content_answer
 from app.api.problems import problems
 from app.errors import (
     ContentMissing,
@@ -28,6 +28,7 @@ from app.models.chunk import Chunk
 from app.models.document import Document
 from app.schemas.chunk import ChunkPage, ChunkResponse
 from app.services.content_service import ContentService
+from app.storage.content_store import RemoteContent
 
 CONTENT = "/documents/{document_id}/content"
 
@@ -107,12 +108,13 @@ async def get_content(
     """
     if format == "text":
         return await _text(document_id, resources.contents, if_none_match)
-    document, file = await resources.contents.open(document_id)
+    document, content = await resources.contents.open(document_id)
     etag = f'"{document.sha256}"'
     if is_known(etag, if_none_match):
-        file.close()
+        if not isinstance(content, RemoteContent):
+            content.close()
         return _unchanged(etag)
-    return FileAnswer(file, media_type=document.media_type, name=_name(document), etag=etag)
+    return content_answer(content, media_type=document.media_type, name=_name(document), etag=etag)
 
 
 async def _text(document_id: UUID, contents: ContentService, if_none_match: str | None) -> Response:

@@ -257,5 +257,5 @@ async def delete_document(document_id: UUID, resources: Resources, if_match: IfM
     if removed is None:
         raise DocumentNotFound(document_id)
     if removed.content_key is not None:
-        await asyncio.to_thread(resources.store.delete, removed.content_key)
+        await resources.store.delete(removed.content_key)
     return Response(status_code=status.HTTP_204_NO_CONTENT)

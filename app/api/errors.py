@@ -19,7 +19,7 @@ from tortoise.exceptions import BaseORMException
 from app import errors
 from app.core.database import BROKEN, database_error
 from app.schemas.problem import InvalidField, Problem
-from app.storage.content_store import storage_error
+from app.storage.files import storage_error
 
 log = structlog.get_logger(__name__)
 

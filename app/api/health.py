@@ -28,7 +28,10 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses=problems())
 async def readyz() -> Health:
-    """The process can accept documents, for its database answers and can be written. Redis is not needed."""
+    """The process can accept documents, for its database answers and can be written.
+
+    Redis is not needed, and an object store for large ones only.
+    """
     if not await figures.is_writable():
         raise DatabaseUnavailable  # A standby: it has the rows, and takes none.
     return Health()

@@ -27,7 +27,7 @@ from app.core.config import Settings
 from app.errors import MalformedBody, PayloadTooLarge, UnknownBodyType
 from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest, shown
 from app.services.intake_service import Offer
-from app.storage.content_store import storage_error
+from app.storage.files import storage_error
 
 CheckedT = TypeVar("CheckedT")
 

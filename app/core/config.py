@@ -18,6 +18,9 @@ MEBIBYTE = 1024 * 1024
 #: Of a key: what nobody can guess, if it is random, and what an HTTP header and a URL can carry.
 KEY = re.compile(r"[!-+\--~]{20,200}", re.ASCII)
 
+#: Its credentials come from elsewhere.
+BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w.-]+)*/?", re.ASCII)
+
 
 EmbedderName = Literal["minilm", "static", "openai", "hash"]
 
@@ -42,6 +45,12 @@ class Settings(BaseSettings):
     DATABASE_POOL_SIZE: int = Field(default=10, ge=2, le=200)
     REDIS_URL: str = Field(default="redis://localhost:6379/0", repr=False)
     STORAGE_URL: str = "file://.data/content"
+    STORAGE_TIMEOUT_S: float = Field(default=30, ge=1, le=600)
+    AWS_ENDPOINT_URL: str | None = None
+    AWS_REGION: str | None = None
+    AWS_ACCESS_KEY_ID: str | None = Field(default=None, repr=False)
+    AWS_SECRET_ACCESS_KEY: SecretStr | None = None
+    AWS_SESSION_TOKEN: SecretStr | None = None
     API_HOST: str = "127.0.0.1"
     API_PORT: int = Field(default=8000, ge=1, le=65535)
 
@@ -137,12 +146,22 @@ class Settings(BaseSettings):
 
     @field_validator("STORAGE_URL")
     @classmethod
-    def _is_file(cls, url: str) -> str:
-        if not url.startswith("file://") or url == "file://":
-            raise ValueError("must begin with file:// and name a folder")
+    def _is_storage(cls, url: str) -> str:
+        is_file = url.startswith("file://") and url != "file://"
+        if not is_file and not BUCKET_URL.fullmatch(url):
+            raise ValueError(
+                "must begin with file:// and name a folder, or be s3://bucket or s3://bucket/prefix"
+            )
         return url
 
-    @field_validator("EMBEDDER_URL", "RERANKER_URL")
+    @field_validator("AWS_ENDPOINT_URL")
+    @classmethod
+    def _has_no_credentials(cls, url: str | None) -> str | None:
+        if url is not None and "@" in urlsplit(url).netloc:
+            raise ValueError("must not hold a name or a password")
+        return url
+
+    @field_validator("EMBEDDER_URL", "RERANKER_URL", "AWS_ENDPOINT_URL")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         if url is not None and urlsplit(url).scheme not in {"http", "https"}:

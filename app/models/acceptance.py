@@ -15,6 +15,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.errors import CollectionDeleting
+from app.models import uploads
 from app.models.document import Document, first_message
 from app.models.document_status import DocumentStatus
 from app.models.sql import fetch, transaction
@@ -34,6 +35,7 @@ class NewDocument:
     media_type: str
     content: bytes | None = None
     content_key: str | None = None
+    is_noted: bool = False  # The key is in `uploads`, until a document names it.
     collection: str = "default"
     external_id: str | None = None
     title: str | None = None
@@ -72,7 +74,18 @@ async def accept(new: NewDocument) -> Accepted:
 
     Raises:
         CollectionDeleting: Its collection is on its way out.
+        UploadForgotten: Its content, stored long ago, may be gone; nothing was written.
     """
+    if not new.is_noted:
+        return await _accept(new)
+    async with transaction():  # The document names the content, and the note of it ends; or neither.
+        accepted = await _accept(new)
+        if accepted.unused_key != new.content_key:
+            await uploads.end(str(new.content_key))
+        return accepted
+
+
+async def _accept(new: NewDocument) -> Accepted:
     while True:
         if accepted := await _insert(new):
             return accepted

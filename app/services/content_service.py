@@ -13,7 +13,7 @@ from app.errors import ContentMissing, DocumentNotFound, NotSearchable, VersionR
 from app.models.chunk import Chunk
 from app.models.document import Document
 from app.models.document_content import DocumentContent
-from app.storage.content_store import ContentStore
+from app.storage.content_store import ContentStore, RemoteContent
 
 #: Chunks that are in memory at once while a text is put together.
 CHUNKS_AT_ONCE = 200
@@ -25,12 +25,13 @@ class ContentService:
     def __init__(self, *, store: ContentStore) -> None:
         self.store = store
 
-    async def open(self, document_id: UUID) -> tuple[Document, BinaryIO]:
-        """A document and its content, which stays readable when the document is deleted meanwhile.
+    async def open(self, document_id: UUID) -> tuple[Document, BinaryIO | RemoteContent]:
+        """A document and its content; a file stays readable when the document is deleted meanwhile.
 
         Raises:
             DocumentNotFound: There is none (any more).
             ContentMissing: The storage does not have it.
+            StorageUnavailable: It cannot be asked just now.
         """
         missing: str | None = None
         while True:
@@ -46,7 +47,7 @@ class ContentService:
             else:
                 missing = document.content_key
                 try:
-                    return document, await asyncio.to_thread(self.store.open, document.content_key)
+                    return document, await self.store.open(document.content_key)
                 except ContentMissing:
                     pass
             # A new version, or a delete, came between our two looks; or else the second look is the same.

@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from app.core.database import BROKEN
-from app.errors import BatchInterrupted
+from app.errors import BatchInterrupted, StorageUnavailable
 from app.models import event_log, webhook_delivery, workers
 from app.models.batch import Batch
 from app.models.collection import Collection
@@ -96,8 +96,7 @@ async def remove_deleted(store: ContentStore) -> None:
         removed = REMOVED_AT_ONCE
         while removed == REMOVED_AT_ONCE:
             removed, keys = await collection.remove_documents(REMOVED_AT_ONCE)
-            for key in keys:
-                await asyncio.to_thread(store.delete, key)
+            await store.delete(*keys)
 
 
 async def _try(work: Coroutine[None, None, None]) -> None:
@@ -106,6 +105,8 @@ async def _try(work: Coroutine[None, None, None]) -> None:
         await work
     except BROKEN as error:
         log.warning("database_unreachable", error=str(error) or type(error).__name__)
+    except StorageUnavailable as error:
+        log.warning("storage_unreachable", error=error.reason)
     except Exception:
         log.exception("cleaning_failed")
 

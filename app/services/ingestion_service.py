@@ -88,10 +88,10 @@ class IngestionService:
 
     async def _parsed(self, document: Document) -> ParsedDocument:
         if document.content_key is not None:
-            path = self.store.path(document.content_key)
-            if path.stat().st_size != document.size_bytes:
-                raise ContentMissing(document.content_key)  # Cut off, by a disk or a copy that went wrong.
-            return await self.parser.parse(path, document.source_name)
+            async with self.store.local(document.content_key) as path:
+                if path.stat().st_size != document.size_bytes:
+                    raise ContentMissing(document.content_key)  # Cut off, on a disk or by a copy.
+                return await self.parser.parse(path, document.source_name)
         content = await self.together.content(document.id)
         if content is None:
             raise ContentMissing(str(document.id))  # It was deleted, or is another version by now.

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from app.errors import EmptyFile, IdempotencyKeyReused
-from app.models import acceptance
+from app.errors import EmptyFile, IdempotencyKeyReused, UploadForgotten
+from app.models import acceptance, uploads
 from app.models.acceptance import Accepted, NewDocument
 from app.models.document import DocumentStatus
 from app.models.idempotency_key import IdempotencyKey
 from app.models.sql import transaction
 from app.parsing.detection import HEAD_BYTES, detect
 from app.services.group_commit import GroupCommit
-from app.storage.content_store import ContentStore
+from app.storage.content_store import ContentStore, new_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ class IntakeService:
             EmptyFile: There is nothing in it.
             UnsupportedMediaType: Its beginning shows that it cannot be read. What only reading can tell (a
                 damaged file, one without text) fails the document later.
-            StorageFull, StorageUnavailable: It could not be stored; no row was written.
+            StorageFull, StorageUnavailable: It could not be stored; no document was written.
             IdempotencyKeyReused: The key came with another document before.
         """
         inline = offer.content.read(self.inline_content_bytes + 1)
@@ -59,14 +57,14 @@ class IntakeService:
         else:
             accepted = await self._accept_stored(offer)
         if accepted.unused_key is not None:
-            await asyncio.to_thread(self.store.delete, accepted.unused_key)
+            await self.store.delete(accepted.unused_key)
         return accepted
 
     async def accept_small(self, new: NewDocument) -> Accepted:
         """Make a `small_document` durable, or find the one that it is already."""
         accepted = await acceptance.accept(new)
         if accepted.unused_key is not None:  # Of the version before.
-            await asyncio.to_thread(self.store.delete, accepted.unused_key)
+            await self.store.delete(accepted.unused_key)
         return accepted
 
     async def _accept_inline(self, offer: Offer, content: bytes) -> Accepted:
@@ -79,18 +77,28 @@ class IntakeService:
         offer.content.seek(0)
         media_type = detect(offer.content.read(HEAD_BYTES), offer.source_name)
         offer.content.seek(0)
-        with ExitStack() as held:
-            stored = await asyncio.to_thread(held.enter_context, self.store.held(offer.content))
+        async with self.store.held(await self._new_key(), offer.content) as stored:
             new = _new_document(
-                offer, media_type, sha256=stored.sha256, size_bytes=stored.size_bytes, content_key=stored.key
+                offer,
+                media_type,
+                sha256=stored.sha256,
+                size_bytes=stored.size_bytes,
+                content_key=stored.key,
+                is_noted=self.store.needs_notes,
             )
-            # If this fails, the row may be there all the same (a lost reply to COMMIT), so the file has to
+            # If this fails, the row may be there all the same (a lost reply to COMMIT), so the content has to
             # stay; `remove_orphans` takes it when it is certain that no row names it.
             try:
                 return await _accept_once(new, offer.idempotency_key)
-            except IdempotencyKeyReused:
-                await asyncio.to_thread(self.store.delete, stored.key)
+            except (IdempotencyKeyReused, UploadForgotten):
+                await self.store.delete(stored.key)
                 raise
+
+    async def _new_key(self) -> str:
+        key = new_key()
+        if self.store.needs_notes:
+            await uploads.begin(key)
+        return key
 
 
 def small_document(offer: Offer, content: bytes) -> NewDocument:
@@ -145,6 +153,7 @@ def _new_document(
     size_bytes: int,
     content: bytes | None = None,
     content_key: str | None = None,
+    is_noted: bool = False,
 ) -> NewDocument:
     return NewDocument(
         sha256=sha256,
@@ -152,6 +161,7 @@ def _new_document(
         media_type=media_type,
         content=content,
         content_key=content_key,
+        is_noted=is_noted,
         collection=offer.collection,
         external_id=offer.external_id,
         title=offer.title,

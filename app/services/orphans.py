@@ -1,37 +1,48 @@
-"""Removes the files that an accept left behind when it was cut off between its file and its row."""
+"""Removes the contents that no document names: an accept that was cut off before its row left them behind, or
+a delete that was cut off after it."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import ExitStack
 from itertools import islice
 
 import structlog
 from tortoise import connections
 
+from app.models import uploads
 from app.models.document import Document
 from app.models.sql import fetch
-from app.storage.content_store import PARTIAL, ContentStore
+from app.storage.content_store import FOLDERS, ContentStore
+from app.storage.files import PARTIAL, FileStore
+from app.storage.objects import ObjectStore
 
 log = structlog.get_logger(__name__)
 
-#: An accept takes seconds between its file and its row.
+#: An accept takes seconds between its content and its row.
 OLD_S = 3600.0
+
+#: How long an upload into an object store may take until it is given up.
+UPLOAD_S = 24 * 3600.0
 
 #: Files looked at together, and locked at once at the most.
 BATCH = 200
 
+#: Of the 256 folders of an object store, so many are listed each time: all of them within a few days.
+FOLDERS_AT_ONCE = 8
+
 
 async def adopt(store: ContentStore) -> None:
-    """Note in the storage that its files are this database's, if that is beyond doubt."""
-    if await asyncio.to_thread(lambda: store.owner) is None and await _is_ours(store):
-        await asyncio.to_thread(store.mark, await _installation())
+    """Note in the storage that its contents are this database's, if that is beyond doubt."""
+    if await store.owner() is None and await _is_ours(store):
+        await store.mark(await _installation())
 
 
 async def _is_ours(store: ContentStore) -> bool:
-    if await asyncio.to_thread(lambda: store.is_empty):
+    if await store.is_empty():
         return True
-    names = await asyncio.to_thread(lambda: list(islice(store.old_files(older_than_s=0), BATCH)))
+    names = await store.some_names(BATCH)
     return len(await _unnamed(names)) < len(names)
 
 
@@ -40,33 +51,47 @@ async def _installation() -> str:
     return str(rows[0]["id"]) if rows else ""
 
 
-async def remove_orphans(store: ContentStore, *, older_than_s: float = OLD_S) -> int:
-    """Remove files that no row names, nor will ever name; the number of them.
-
-    A row that names a file is written by the process that wrote the file, once, soon after. So a file is left
-    behind when three things hold, looked at in this order: no process holds it (`ContentStore.held`), no
-    transaction runs that could still bring its row (one that waits for a lock, or for a synchronous standby,
-    outlives its client), and no row is there. Its age only spares us looking at those of this hour.
+async def remove_orphans(store: ContentStore, *, older_than_s: float | None = None) -> int:
+    """Remove contents that no row names, nor will ever name; the number of them.
 
     In a storage of another database, none is: after a change of the model, for one, which takes an empty
     database, or while a backup is being restored.
 
-    As many processes as want to may call this at once. The files are looked through in a thread, in batches.
+    As many processes as want to may call this at once.
     """
-    if await asyncio.to_thread(lambda: store.owner) != await _installation():
+    if await store.owner() != await _installation():
         log.warning("storage_of_another_database")
         return 0
-    removed = 0
-    names = store.old_files(older_than_s=older_than_s)
-    while batch := await asyncio.to_thread(lambda: list(islice(names, BATCH))):
-        if unnamed := await _unnamed(batch):
-            removed += await _remove_unheld(store, unnamed, older_than_s)
+    if isinstance(store, ObjectStore):
+        removed = await _remove_objects(store, UPLOAD_S if older_than_s is None else older_than_s)
+    else:
+        assert isinstance(store, FileStore)
+        removed = await _remove_files(store, OLD_S if older_than_s is None else older_than_s)
     if removed:
         log.warning("orphans_removed", files=removed)
     return removed
 
 
-async def _remove_unheld(store: ContentStore, names: list[str], older_than_s: float) -> int:
+# --- Files --------------------------------------------------------------------------------------------------
+
+
+async def _remove_files(store: FileStore, older_than_s: float) -> int:
+    """A row that names a file is written by the process that wrote the file, once, soon after.
+
+    So a file is left behind when three things hold, looked at in this order: no process holds it
+    (`FileStore.held`), no transaction runs that could still bring its row (one that waits for a lock, or for
+    a synchronous standby, outlives its client), and no row is there. Its age only spares us looking at those
+    of this hour. The files are looked through in a thread, in batches.
+    """
+    removed = 0
+    names = store.old_files(older_than_s=older_than_s)
+    while batch := await asyncio.to_thread(lambda: list(islice(names, BATCH))):
+        if unnamed := await _unnamed(batch):
+            removed += await _remove_unheld(store, unnamed, older_than_s)
+    return removed
+
+
+async def _remove_unheld(store: FileStore, names: list[str], older_than_s: float) -> int:
     with ExitStack() as locks:
         free = await asyncio.to_thread(locks.enter_context, store.unheld(names))
         if await _has_old_transaction(older_than_s / 2):
@@ -94,3 +119,22 @@ async def _has_old_transaction(age_s: float) -> bool:
         [age_s],
     )
     return bool(rows[0]["found"])
+
+
+# --- Objects ------------------------------------------------------------------------------------------------
+
+
+async def _remove_objects(store: ObjectStore, older_than_s: float) -> int:
+    """Each key is noted in `uploads` before its object is there, until a document names it in its stead.
+
+    No document can name an upload any more that was given up, however long its process stood still. What else
+    is in neither table is of an upload that was given up before all of it was there, or of a document that
+    was deleted: it is found where it lies, in a part of the store each time. Its age, again, spares looking.
+    """
+    removed = 0
+    while keys := await uploads.forget(older_than_s=older_than_s, limit=BATCH):
+        removed += await store.remove(keys)
+    for folder in random.sample(FOLDERS, FOLDERS_AT_ONCE):
+        async for keys in store.old_keys(folder, older_than_s=older_than_s):
+            removed += await store.remove(await uploads.unnamed(keys))
+    return removed

@@ -29,6 +29,8 @@ from app.services.together import Together
 from app.services.webhook_sender import WebhookSender
 from app.services.webhook_service import Body, WebhookService
 from app.storage.content_store import ContentStore
+from app.storage.objects import S3Access
+from app.storage.opening import open_store
 
 #: A document that is being stored may be locked for minutes: whoever wants to change it is told to come
 #: again, before such requests have all connections of the process, and nobody else gets one.
@@ -80,7 +82,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
         _hub(settings) as events,
         StatsService() as stats,
     ):
-        store = ContentStore(settings.STORAGE_URL)
+        store = await _store(settings)
         intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
         yield APIResources(
             settings=settings,
@@ -126,7 +128,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
     ):
         yield WorkerResources(
             settings=settings,
-            store=ContentStore(settings.STORAGE_URL),
+            store=await _store(settings),
             parser=parser,
             chunker_for=partial(_chunker, settings),
             embedders=embedders,
@@ -136,6 +138,18 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             progress=ProgressTeller(channel, leases),
             webhooks=webhooks,
         )
+
+
+async def _store(settings: Settings) -> ContentStore:
+    access = S3Access(
+        endpoint_url=settings.AWS_ENDPOINT_URL,
+        region=settings.AWS_REGION,
+        access_key_id=settings.AWS_ACCESS_KEY_ID,
+        secret_access_key=settings.AWS_SECRET_ACCESS_KEY,
+        session_token=settings.AWS_SESSION_TOKEN,
+        timeout_s=settings.STORAGE_TIMEOUT_S,
+    )
+    return await open_store(settings.STORAGE_URL, access)
 
 
 def _chunker(settings: Settings, embedder: Embedder) -> Chunker:

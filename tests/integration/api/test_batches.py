@@ -181,7 +181,7 @@ async def test_a_large_content_among_small_ones_is_a_file(client: httpx.AsyncCli
     assert (answer["created"], answer["known"]) == (3, 1)
     document = await Document.get(id=answer["items"][1]["document_id"])
     assert document.content_key is not None
-    assert app.state.resources.store.path(document.content_key).read_text() == large
+    assert (app.state.resources.store.root / document.content_key).read_text() == large
     root = app.state.resources.store.root
     assert len([path for path in root.rglob("*") if path.is_file()]) == 1
 

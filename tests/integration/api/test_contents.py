@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock, patch
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from app.errors import NoText, VersionReplaced
 from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document
 from app.services import content_service
+from tests.object_server import ObjectServer
 from tests.support import indexed, indexing
 
 TEXT = "The upper gate opens at six.\n\n  The lower one, when the chamber is full.\n" * 40
@@ -38,11 +40,26 @@ def id_of(location: str) -> UUID:
     return UUID(location.rpartition("/")[2])
 
 
-@pytest.fixture(params=[64, 65536], ids=["file", "inline"])
-def limits(request: pytest.FixtureRequest) -> dict[str, int]:
-    return {"INLINE_CONTENT_BYTES": request.param}
+@pytest.fixture(params=["file", "inline"])
+def kept(request: pytest.FixtureRequest) -> str:
+    """Where the contents are."""
+    return str(request.param)
 
 
+#: For what depends on it: in an object store, too.
+wherever_it_is_kept = pytest.mark.parametrize("kept", ["file", "inline", "object"], indirect=True)
+
+
+@pytest.fixture
+def limits(kept: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    if kept != "object":
+        return {"INLINE_CONTENT_BYTES": {"inline": 65536, "file": 64}[kept]}
+    server: ObjectServer = request.getfixturevalue("object_server")
+    server.bucket("contents")
+    return {"INLINE_CONTENT_BYTES": 64, **server.settings(f"s3://contents/{uuid4()}")}
+
+
+@wherever_it_is_kept
 async def test_the_bytes_come_back_as_they_were_sent(client: httpx.AsyncClient) -> None:
     content = "Größe\r\n".encode("latin-1") * 20_000
     location = await posted(client, content, "größe „7“.txt")
@@ -60,6 +77,7 @@ async def test_the_bytes_come_back_as_they_were_sent(client: httpx.AsyncClient) 
     assert "filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%80%9E7%E2%80%9C.txt" in disposition
 
 
+@wherever_it_is_kept
 async def test_its_head_comes_alone_to_who_asks_for_that(client: httpx.AsyncClient) -> None:
     location = await posted(client, TEXT.encode(), "gates.txt")
     whole = await client.get(f"{location}/content")
@@ -105,6 +123,7 @@ async def test_who_has_the_content_is_not_sent_it_again(client: httpx.AsyncClien
     assert other.status_code == 200
 
 
+@wherever_it_is_kept
 @pytest.mark.parametrize(
     ("headers", "status", "part"),
     [
@@ -127,6 +146,7 @@ async def test_a_range_comes_alone(
     assert (answer.status_code, answer.content) == (status, TEXT.encode()[part])
 
 
+@wherever_it_is_kept
 async def test_a_range_of_the_version_that_one_has_comes_and_two_come_together(
     client: httpx.AsyncClient,
 ) -> None:
@@ -141,6 +161,7 @@ async def test_a_range_of_the_version_that_one_has_comes_and_two_come_together(
     assert two.headers["content-type"].startswith("multipart/byteranges")
 
 
+@wherever_it_is_kept
 @pytest.mark.parametrize("asked", ["bytes=999999-", "bytes=9-2", "bytes=-0"])
 async def test_a_range_outside_is_a_problem(client: httpx.AsyncClient, asked: str) -> None:
     location = await posted(client, TEXT.encode(), "gates.txt")
@@ -166,6 +187,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@wherever_it_is_kept
 async def test_no_descriptor_stays_open(client: httpx.AsyncClient) -> None:
     location = await posted(client, TEXT.encode(), "gates.txt")
     await client.get(f"{location}/content")
@@ -176,12 +198,12 @@ async def test_no_descriptor_stays_open(client: httpx.AsyncClient) -> None:
     assert descriptors() <= before
 
 
-@pytest.mark.parametrize("limits", [{"INLINE_CONTENT_BYTES": 64}])
-async def test_a_file_that_is_not_there_is_told_as_such(client: httpx.AsyncClient, app: FastAPI) -> None:
+@pytest.mark.parametrize("kept", ["file", "object"], indirect=True)
+async def test_a_content_that_is_not_there_is_told_as_such(client: httpx.AsyncClient, app: FastAPI) -> None:
     location = await posted(client, TEXT.encode(), "gates.txt")
     document = await Document.get(id=id_of(location))
     assert document.content_key is not None
-    app.state.resources.store.delete(document.content_key)
+    await app.state.resources.store.delete(document.content_key)
 
     answer = await client.get(f"{location}/content")
 

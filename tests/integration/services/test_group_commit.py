@@ -17,7 +17,7 @@ from app.models.acceptance import Accepted
 from app.models.collection import Collection
 from app.models.document import Document
 from app.services.intake_service import IntakeService, Offer
-from app.storage.content_store import ContentStore
+from app.storage.files import FileStore
 from tests.support import emptied_database
 
 
@@ -30,7 +30,7 @@ async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
 
 @pytest.fixture
 def intake(tmp_path: Path) -> IntakeService:
-    return IntakeService(store=ContentStore(f"file://{tmp_path}"), inline_content_bytes=1024)
+    return IntakeService(store=FileStore(f"file://{tmp_path}"), inline_content_bytes=1024)
 
 
 def offer(text: str, *, collection: str = "default", external_id: str | None = None) -> Offer:

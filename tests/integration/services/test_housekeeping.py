@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from io import BytesIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,8 +23,9 @@ from app.models.idempotency_key import IdempotencyKey
 from app.models.sql import fetch
 from app.services.housekeeping import clean
 from app.services.orphans import adopt
-from app.storage.content_store import MARK, ContentStore
-from tests.support import emptied_database
+from app.storage.content_store import MARK
+from app.storage.files import FileStore
+from tests.support import emptied_database, saved
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +42,10 @@ def files_below(folder: Path) -> list[Path]:
 
 
 async def test_what_is_old_goes_and_what_is_young_stays(tmp_path: Path) -> None:
-    store = ContentStore(f"file://{tmp_path}")
+    store = FileStore(f"file://{tmp_path}")
     await adopt(store)
-    old, young = store.save(BytesIO(b"old")), store.save(BytesIO(b"young"))
-    os.utime(store.path(old.key), (time.time() - 7200,) * 2)
+    old, young = await saved(store, b"old"), await saved(store, b"young")
+    os.utime(store.root / old.key, (time.time() - 7200,) * 2)
     new = NewDocument(sha256="0" * 64, size_bytes=1, media_type="text/plain", content=b"x")
     document_id = (await acceptance.accept(new)).document_id
     await Document.cancel(document_id)
@@ -61,11 +61,11 @@ async def test_what_is_old_goes_and_what_is_young_stays(tmp_path: Path) -> None:
 
     assert [key.key for key in await IdempotencyKey.all()] == ["young"]
     assert [bytes(kept.key) for kept in await EmbeddedText.all()] == [b"young"]
-    assert files_below(tmp_path) == [store.path(young.key)]
+    assert files_below(tmp_path) == [store.root / young.key]
 
 
 async def test_a_batch_goes_a_week_after_all_of_it_is_final(tmp_path: Path) -> None:
-    store = ContentStore(f"file://{tmp_path}")
+    store = FileStore(f"file://{tmp_path}")
     batches = {}
     for number, name in enumerate(("old", "young", "under way", "just final", "all refused")):
         new = NewDocument(sha256=f"{number:064}", size_bytes=1, media_type="text/plain", content=b"x")
@@ -100,7 +100,7 @@ async def test_a_batch_whose_reader_died_is_closed(tmp_path: Path) -> None:
             f"UPDATE batches SET touched_at = now() - interval '{age}' WHERE id = $1 RETURNING id", batch_id
         )
 
-    await clean(ContentStore(f"file://{tmp_path}"))
+    await clean(FileStore(f"file://{tmp_path}"))
 
     dead, alive = await Batch.all().order_by("touched_at")
     assert dead.closed_at is not None

@@ -22,10 +22,11 @@ from app.models.acceptance import Accepted, NewDocument
 from app.models.document import Document
 from app.services.intake_service import IntakeService, Offer
 from app.services.orphans import BATCH, adopt, remove_orphans
-from app.storage.content_store import MARK, ContentStore
+from app.storage.content_store import MARK, new_key
+from app.storage.files import FileStore
 from bench.endless_upload import FORM_HEAD
 from tests.processes import api_process, eventually
-from tests.support import emptied_database
+from tests.support import emptied_database, saved
 
 TEXT = "The upper gate opens at six in the morning. " * 10
 
@@ -45,18 +46,18 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> ContentStore:
-    store = ContentStore(f"file://{tmp_path}")
+async def store(tmp_path: Path) -> FileStore:
+    store = FileStore(f"file://{tmp_path}")
     await adopt(store)
     return store
 
 
 @pytest.fixture
-def intake(store: ContentStore) -> IntakeService:
+def intake(store: FileStore) -> IntakeService:
     return IntakeService(store=store, inline_content_bytes=10)
 
 
-def files(store: ContentStore) -> list[Path]:
+def files(store: FileStore) -> list[Path]:
     return sorted(path for path in store.root.rglob("*") if path.is_file() and path.name != MARK)
 
 
@@ -66,25 +67,25 @@ def age(path: Path, hours: float = 2) -> Path:
     return path
 
 
-def left_behind(store: ContentStore, text: str = TEXT, *, suffix: str = "") -> Path:
-    path = store.path(store.save(io.BytesIO(text.encode())).key)
+async def left_behind(store: FileStore, text: str = TEXT, *, suffix: str = "") -> Path:
+    path = store.root / (await saved(store, text.encode())).key
     return age(path.rename(f"{path}{suffix}"))
 
 
 async def test_old_files_without_a_row_go_and_all_others_stay(
-    store: ContentStore, intake: IntakeService
+    store: FileStore, intake: IntakeService
 ) -> None:
     accepted = await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
     document = await Document.get(id=accepted.document_id)
     assert document.content_key is not None
-    named = age(store.path(document.content_key))
-    young = store.path(store.save(io.BytesIO(b"young")).key)
+    named = age(store.root / document.content_key)
+    young = store.root / (await saved(store, b"young")).key
     foreign = store.root / "ab" / "notes.txt"
     foreign.parent.mkdir(exist_ok=True)
     foreign.write_text("not ours")
     age(foreign)
-    left_behind(store)
-    left_behind(store, suffix=".partial")
+    await left_behind(store)
+    await left_behind(store, suffix=".partial")
 
     assert await remove_orphans(store) == 2
     assert files(store) == sorted([named, young, foreign])
@@ -92,7 +93,7 @@ async def test_old_files_without_a_row_go_and_all_others_stay(
 
 
 async def test_a_deleted_document_s_file_that_could_not_be_removed_goes_later(
-    store: ContentStore, intake: IntakeService
+    store: FileStore, intake: IntakeService
 ) -> None:
     accepted = await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
     (path,) = files(store)
@@ -103,16 +104,16 @@ async def test_a_deleted_document_s_file_that_could_not_be_removed_goes_later(
     assert files(store) == []
 
 
-async def test_more_files_than_a_batch_are_all_looked_at(store: ContentStore) -> None:
+async def test_more_files_than_a_batch_are_all_looked_at(store: FileStore) -> None:
     with patch("os.fsync"):  # Of no interest here, and slow a hundred times over.
         for number in range(BATCH + 5):
-            left_behind(store, str(number))
+            await left_behind(store, str(number))
 
     assert await remove_orphans(store) == BATCH + 5
 
 
 async def test_a_file_whose_accept_is_stopped_before_its_row_stays_however_old_it_is(
-    store: ContentStore, intake: IntakeService
+    store: FileStore, intake: IntakeService
 ) -> None:
     accept = acceptance.accept
     has_file, go_on = asyncio.Event(), asyncio.Event()
@@ -134,10 +135,10 @@ async def test_a_file_whose_accept_is_stopped_before_its_row_stays_however_old_i
     assert await remove_orphans(store) == 0
     document = await Document.get(id=accepted.document_id)
     assert document.content_key is not None
-    assert store.path(document.content_key).read_text() == TEXT
+    assert (store.root / document.content_key).read_text() == TEXT
 
 
-async def test_a_file_that_is_being_written_stays(store: ContentStore) -> None:
+async def test_a_file_that_is_being_written_stays(store: FileStore) -> None:
     class Slow(io.BytesIO):
         """In the middle of its copy, a day goes by and the sweep comes."""
 
@@ -153,14 +154,15 @@ async def test_a_file_that_is_being_written_stays(store: ContentStore) -> None:
             return block
 
     loop = asyncio.get_running_loop()
-    stored = await asyncio.to_thread(store.save, Slow(b"The upper gate"))
+    async with store.held(new_key(), Slow(b"The upper gate")) as stored:
+        pass
 
     assert Slow.swept == 0
-    assert store.path(stored.key).read_bytes() == b"The upper gate"
+    assert (store.root / stored.key).read_bytes() == b"The upper gate"
 
 
 async def test_a_row_that_outlives_its_client_finds_its_file(
-    store: ContentStore, owner: asyncpg.Connection, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    store: FileStore, owner: asyncpg.Connection, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The API is killed while its INSERT waits for a lock: PostgreSQL carries it out all the same."""
     environment = {"STORAGE_URL": f"file://{tmp_path}", "INLINE_CONTENT_BYTES": "10"}
@@ -207,7 +209,7 @@ async def until(look: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def test_a_killed_accept_leaves_a_file_that_the_next_sweep_removes(
-    store: ContentStore, owner: asyncpg.Connection, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    store: FileStore, owner: asyncpg.Connection, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     environment = {
         "STORAGE_URL": f"file://{tmp_path}",
@@ -235,9 +237,9 @@ async def test_a_killed_accept_leaves_a_file_that_the_next_sweep_removes(
 
 
 async def test_nothing_is_removed_from_the_storage_of_another_database(
-    store: ContentStore, settings: Settings
+    store: FileStore, settings: Settings
 ) -> None:
-    left = age(store.path(store.save(io.BytesIO(b"of another database")).key))
+    left = age(store.root / (await saved(store, b"of another database")).key)
     (store.root / MARK).write_text("0199c0de-7a11-7c4e-8a55-0242ac120002")
 
     assert await remove_orphans(store) == 0
@@ -247,16 +249,16 @@ async def test_nothing_is_removed_from_the_storage_of_another_database(
 async def test_a_storage_with_files_is_adopted_only_when_a_row_names_one_of_them(
     tmp_path: Path,
 ) -> None:
-    foreign = ContentStore(f"file://{tmp_path / 'foreign'}")
-    foreign.save(io.BytesIO(b"somebody's"))
+    foreign = FileStore(f"file://{tmp_path / 'foreign'}")
+    await saved(foreign, b"somebody's")
     await adopt(foreign)
-    assert foreign.owner is None
+    assert await foreign.owner() is None
     assert await remove_orphans(foreign, older_than_s=0) == 0
 
-    ours = ContentStore(f"file://{tmp_path / 'ours'}")
+    ours = FileStore(f"file://{tmp_path / 'ours'}")
     intake = IntakeService(store=ours, inline_content_bytes=10)
     await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
-    ours.save(io.BytesIO(b"left behind"))
+    await saved(ours, b"left behind")
     await adopt(ours)
 
     assert await remove_orphans(ours, older_than_s=0) == 1

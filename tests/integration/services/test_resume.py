@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from io import BytesIO
 from pathlib import Path
 from unittest.mock import patch
 from uuid import UUID
@@ -28,8 +27,8 @@ from app.parsing.sandbox import ParserPool
 from app.services import ingestion_service
 from app.services.ingestion_service import IngestionService
 from app.services.together import Together
-from app.storage.content_store import ContentStore
-from tests.support import emptied_database, only, vectors_of
+from app.storage.files import FileStore
+from tests.support import emptied_database, only, saved, vectors_of
 
 AT_ONCE = 4
 BATCHES = 10
@@ -80,7 +79,7 @@ def service(settings: Settings, parser: ParserPool, embedder: FailingEmbedder) -
         embedder.token_offsets, chunk_tokens=16, overlap_tokens=0, max_tokens=embedder.max_tokens
     )
     return IngestionService(
-        store=ContentStore(settings.STORAGE_URL),
+        store=FileStore(settings.STORAGE_URL),
         parser=parser,
         chunker_for=lambda _: chunker,
         embedders=only(embedder),
@@ -181,7 +180,7 @@ async def test_a_content_that_a_full_disk_cut_off_is_no_document(service: Ingest
 
 
 async def test_a_stored_file_that_is_not_whole_is_no_document(service: IngestionService) -> None:
-    stored = service.store.save(BytesIO(b"The upper gate opens at six in the morning."))
+    stored = await saved(service.store, b"The upper gate opens at six in the morning.")
     new = NewDocument(
         sha256=stored.sha256,
         size_bytes=stored.size_bytes,
@@ -189,7 +188,8 @@ async def test_a_stored_file_that_is_not_whole_is_no_document(service: Ingestion
         content_key=stored.key,
     )
     document = await claimed((await acceptance.accept(new)).document_id)
-    os.truncate(service.store.path(stored.key), 20)
+    assert isinstance(service.store, FileStore)
+    os.truncate(service.store.root / stored.key, 20)
 
     with pytest.raises(ContentMissing, match="not whole"):
         await service.ingest_document(document)

@@ -58,7 +58,10 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
         ),
         ({"DATABASE_URL": "postgres://db/x?pool=3"}, "has parameters that are not understood: pool"),
         ({"API_PORT": "many"}, "API_PORT: Input should be a valid integer"),
-        ({"STORAGE_URL": "s3://bucket"}, "STORAGE_URL: must begin with file://"),
+        ({"STORAGE_URL": "gs://bucket"}, "STORAGE_URL: must begin with file://"),
+        ({"STORAGE_URL": "s3://key:hunter2@bucket"}, "STORAGE_URL: must begin with file://"),
+        ({"AWS_ENDPOINT_URL": "http://key:hunter2@store:9000"}, "AWS_ENDPOINT_URL: must not hold a name"),
+        ({"AWS_ENDPOINT_URL": "store:9000"}, "AWS_ENDPOINT_URL: must begin with http://"),
         ({"EMBEDDER": "word2vec"}, "EMBEDDER: Input should be 'minilm', 'static', 'openai' or 'hash'"),
         ({"EMBEDDER_URL": "localhost"}, "EMBEDDER_URL: must begin with http://"),
         ({"CHUNK_OVERLAP_TOKENS": "150"}, "CHUNK_OVERLAP_TOKENS must be at most half of CHUNK_TOKENS"),
@@ -83,6 +86,9 @@ def test_settings_are_frozen_and_show_no_secrets(monkeypatch: pytest.MonkeyPatch
         DATABASE_URL="postgresql://u:hunter2@db/x",
         REDIS_URL="redis://:hunter2@queue",
         EMBEDDER_API_KEY="hunter2",
+        STORAGE_URL="s3://bucket/one/two",
+        AWS_SECRET_ACCESS_KEY="hunter2",
+        AWS_SESSION_TOKEN="hunter2",
         API_KEYS="hunter2-hunter2-hunter2, another-hunter2-another",
     )
     assert [len(key.get_secret_value()) for key in settings.API_KEYS] == [23, 23]
