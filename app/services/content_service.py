@@ -13,6 +13,7 @@ from app.errors import ContentMissing, DocumentNotFound, NotSearchable, VersionR
 from app.models.chunk import Chunk
 from app.models.document import Document
 from app.models.document_content import DocumentContent
+from app.models.reach import Reach
 from app.storage.content_store import ContentStore
 
 #: Chunks that are in memory at once while a text is put together.
@@ -25,16 +26,16 @@ class ContentService:
     def __init__(self, *, store: ContentStore) -> None:
         self.store = store
 
-    async def open(self, document_id: UUID) -> tuple[Document, BinaryIO]:
+    async def open(self, document_id: UUID, reach: Reach) -> tuple[Document, BinaryIO]:
         """A document and its content, which stays readable when the document is deleted meanwhile.
 
         Raises:
-            DocumentNotFound: There is none (any more).
+            DocumentNotFound: There is none within reach (any more).
             ContentMissing: The storage does not have it.
         """
         missing: str | None = None
         while True:
-            document = await Document.shown(id=document_id).get_or_none()
+            document = await Document.find(document_id, reach)
             if document is None:
                 raise DocumentNotFound(document_id)
             if document.content_key is None:
