@@ -70,6 +70,10 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
 
 RETRY_AFTER_S = "5"
 
+#: How a key is sent. One line for each, as some browsers know only the first of a line. For `Basic` they ask
+#: their user, who gives the key for a password, and then send it with all that a page asks for.
+CHALLENGES = ('Bearer realm="Sluice"', 'Basic realm="Sluice", charset="UTF-8"')
+
 #: A client that sends a hundred thousand mistakes, or one with a name of megabytes, is not told them all.
 MAX_TOLD_PLACES = 20
 MAX_TOLD_CHARS = 100
@@ -107,12 +111,15 @@ def problem(
         hint=error.hint,
         errors=invalid,
     )
-    return JSONResponse(
+    answer = JSONResponse(
         body.model_dump(exclude_none=True),
         status_code=code,
         media_type="application/problem+json",
         headers={"Retry-After": RETRY_AFTER_S} if error.retryable else None,
     )
+    for challenge in CHALLENGES if code == HTTPStatus.UNAUTHORIZED else ():
+        answer.headers.append("WWW-Authenticate", challenge)
+    return answer
 
 
 async def _service_error(_: Request, error: Exception) -> JSONResponse:

@@ -25,7 +25,8 @@ SECURITY_SCHEMES = {
     "key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "One of API_KEYS; without, 401 `unauthorized`.",
+        "description": "One of API_KEYS, or one that was made by `POST /keys`; without, 401 `unauthorized`."
+        " What a key with limits does not open is 403 `forbidden`, or not there.",
     },
     "password": {"type": "http", "scheme": "basic", "description": "The same, as the password of any user."},
 }

@@ -1,7 +1,7 @@
 """Keys that are made while the service runs: what each opens, and until when.
 
-The table has a digest of each secret and nothing that leads back to it. Secrets are random and long, so that a
-fast digest is enough: there is nothing to guess.
+The table has a digest of each secret and nothing that leads back to it. Secrets are random and long, so that
+a fast digest is enough: there is nothing to guess.
 """
 
 from __future__ import annotations

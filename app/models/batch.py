@@ -65,14 +65,19 @@ class Batch(Model):
         )
         return cls._init_from_db(**rows[0]) if rows else None
 
+    @classmethod
+    async def is_hidden(cls, batch_id: UUID, reach: Reach) -> bool:
+        """Whether there is such a batch, but not for this reach."""
+        return reach.is_limited and await cls.exists(id=batch_id) and await cls.find(batch_id, reach) is None
+
     @staticmethod
     async def note(batch_id: UUID, results: Sequence[ItemResult], reach: Reach) -> None:
         """Write down what became of some items; a document that is gone again is left out of its item."""
         await fetch(
             """
             WITH batch AS (
-                INSERT INTO batches (id, reach) VALUES ($1, $7::text[]) ON CONFLICT (id) DO UPDATE SET touched_at = now()
-                RETURNING id
+                INSERT INTO batches (id, reach) VALUES ($1, $7::text[])
+                ON CONFLICT (id) DO UPDATE SET touched_at = now() RETURNING id
             ), alive AS MATERIALIZED (
                 SELECT id FROM documents WHERE id = ANY($4::uuid[]) FOR KEY SHARE
             )

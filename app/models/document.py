@@ -360,9 +360,14 @@ class Document(Model):
         return cancelled is not None
 
     @classmethod
-    async def locked(cls, document_id: UUID) -> Self | None:
-        """The document as it is, and stays until the caller's transaction ends; None when there is none."""
-        rows = await fetch("SELECT * FROM documents WHERE id = $1 FOR UPDATE", document_id)
+    async def locked(cls, document_id: UUID, reach: Reach) -> Self | None:
+        """The document as it is, and stays until the caller's transaction ends; None when there is none
+        within reach."""
+        rows = await fetch(
+            f"SELECT * FROM documents WHERE id = $1 AND {within('collection', '$2')} FOR UPDATE",
+            document_id,
+            reach.names(),
+        )
         return cls._init_from_db(**rows[0]) if rows else None
 
     async def amend(self, patch: Mapping[str, Any], *, check: Callable[[Mapping[str, Any]], None]) -> Self:
@@ -397,12 +402,16 @@ class Document(Model):
         return self._init_from_db(**rows[0])
 
     @classmethod
-    async def remove(cls, document_id: UUID) -> Self | None:
-        """Delete the document with its chunks and its content; the row as it was, None when there is none."""
+    async def remove(cls, document_id: UUID, reach: Reach) -> Self | None:
+        """Delete the document with its chunks and its content.
+
+        Returns:
+            The row as it was; None when there is none within reach.
+        """
         rows = await fetch(
-            """
+            f"""
             WITH removed AS (
-                DELETE FROM documents WHERE id = $1 RETURNING *
+                DELETE FROM documents WHERE id = $1 AND {within("collection", "$2")} RETURNING *
             ), changed AS (
                 INSERT INTO chunk_changes (collection_id, chunks)
                 SELECT n.id, -chunk_count FROM removed JOIN collections AS n ON n.name = collection
@@ -411,6 +420,7 @@ class Document(Model):
             SELECT * FROM removed
             """,
             document_id,
+            reach.names(),
         )
         return cls._init_from_db(**rows[0]) if rows else None
 

@@ -100,9 +100,7 @@ def statement(
     )
 
 
-async def listed(
-    chosen: DocumentFilter, reach: Reach, *, after: Place | None, limit: int
-) -> list[Document]:
+async def listed(chosen: DocumentFilter, reach: Reach, *, after: Place | None, limit: int) -> list[Document]:
     """Documents within reach behind a place, newest first."""
     query, values = statement(chosen, reach, after=after, limit=limit)
     return [Document._init_from_db(**row) for row in await fetch(query, *values)]

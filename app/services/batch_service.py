@@ -78,7 +78,7 @@ class BatchService:
             Exception: Whatever `items` raises; those before were taken.
         """
         async for group in self._grouped(self._entries(items, reach)):
-            results, trouble = await self._settled(group)
+            results, trouble = await self._settled(group, reach)
             try:
                 await Batch.note(batch_id, results, reach)
             except Exception as error:
@@ -150,12 +150,16 @@ class BatchService:
                 coming.cancel()
                 await asyncio.wait({coming})
 
-    async def _settled(self, group: list[_Entry]) -> tuple[list[ItemResult], ServiceError | None]:
+    async def _settled(
+        self, group: list[_Entry], reach: Reach
+    ) -> tuple[list[ItemResult], ServiceError | None]:
         """What became of each, and what makes it useless to go on."""
         accepted = await self._together([entry for entry in group if entry.small is not None])
         results, trouble = [], None
         for entry in group:
-            outcome = entry.error or accepted.get(entry.index) or trouble or await self._accepted(entry)
+            outcome = (
+                entry.error or accepted.get(entry.index) or trouble or await self._accepted(entry, reach)
+            )
             if isinstance(outcome, DatabaseUnavailable | DatabaseFull):
                 trouble = outcome
             results.append(_result(entry, outcome))
@@ -171,11 +175,11 @@ class BatchService:
             return {}
         return {entry.index: each for entry, each in zip(group, accepted, strict=True) if each is not None}
 
-    async def _accepted(self, entry: _Entry) -> Accepted | ServiceError:
+    async def _accepted(self, entry: _Entry, reach: Reach) -> Accepted | ServiceError:
         """One by itself, with all that `accept` knows."""
         try:
             if entry.large is not None:
-                return await self.intake.accept(entry.large)
+                return await self.intake.accept(entry.large, reach)
             assert entry.small is not None
             return await self.intake.accept_small(entry.small)
         except ServiceError as error:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,6 @@ import structlog
 from app.core.tasks import end
 from app.errors import DatabaseUnavailable
 from app.models import api_key
-from app.models.api_key import digest_of
 from app.models.reach import Reach
 
 log = structlog.get_logger(__name__)
@@ -43,6 +43,11 @@ def new_secret() -> str:
     return PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
 
 
+def is_of_ours(secret: bytes) -> bool:
+    """Whether it can be a secret that was made here."""
+    return secret.startswith(PREFIX.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a secret opens, and how long that may be relied on."""
@@ -61,15 +66,12 @@ class KeyService:
         self._noting: set[asyncio.Task[None]] = set()
         self.looks = 0  # At the database.
 
-    async def verdict(self, secret: bytes) -> Verdict:
-        """What a secret opens.
+    async def verdict(self, digest: bytes) -> Verdict:
+        """What the secret of this digest opens.
 
         Raises:
             DatabaseUnavailable, or what the driver raises: It is not remembered, and cannot be looked up.
         """
-        if not secret.startswith(PREFIX.encode()):
-            return Verdict(None, float("inf"))
-        digest = digest_of(secret)
         return self._remembered(digest) or await self._looked_up(digest)
 
     def _remembered(self, digest: bytes) -> Verdict | None:
@@ -104,8 +106,10 @@ class KeyService:
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
 
-    async def close(self) -> None:
-        """Leave nothing behind."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         for task in list(self._noting):
             await end(task)
 

@@ -17,6 +17,7 @@ from app.core.config import Settings
 from app.core.database import connect
 from app.models.document_status import DocumentStatus
 from app.models.listing import DocumentFilter, Place, statement
+from app.models.reach import EVERYTHING
 
 DOCUMENTS = 100_000
 BATCH = UUID(int=1)
@@ -84,7 +85,7 @@ class Table:
     def plan(self, chosen: DocumentFilter, after: Place | None) -> dict[str, Any]:
         async def plan() -> str:
             connection: asyncpg.Connection = await connect(self.settings)
-            query, values = statement(chosen, after=after, limit=51)
+            query, values = statement(chosen, EVERYTHING, after=after, limit=51)
             explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *values)
             await connection.close()
             return str(explained)

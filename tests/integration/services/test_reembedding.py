@@ -25,6 +25,7 @@ from app.models import acceptance
 from app.models.acceptance import NewDocument
 from app.models.collection import SETTINGS_LOCK, Collection
 from app.models.document import Document, Ingested
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch
 from app.models.vector_space import VectorSpace
 from app.services import reembedding
@@ -304,7 +305,7 @@ async def test_many_processes_that_are_killed_at_any_point_beside_updates_delete
         for document_id in sorted(ids)[1::5]:
             await asyncio.sleep(chance.uniform(0, 0.05))
             ids.discard(document_id)
-            await Document.remove(document_id)
+            await Document.remove(document_id, EVERYTHING)
 
     async def search() -> None:
         while not await is_done():
