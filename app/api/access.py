@@ -35,6 +35,7 @@ class Access:
         self.reach = reach
         self._until = until
         self._look = look
+        self._is_open = True
 
     async def is_open(self) -> bool:
         """Whether the key still opens.
@@ -43,11 +44,11 @@ class Access:
             DatabaseUnavailable, or what the driver raises: That is not certain any more, and cannot be found
                 out.
         """
-        if self._left_s() > 0 or self._look is None:
-            return True
-        verdict = await self._look()
-        self._until = verdict.until
-        return verdict.reach is not None
+        if self._is_open and self._look is not None and self._left_s() <= 0:
+            verdict = await self._look()
+            self._until = verdict.until
+            self._is_open = verdict.reach is not None
+        return self._is_open
 
     async def require_open(self) -> None:
         """
