@@ -16,6 +16,12 @@ from app.schemas.problem import Problem
 
 REF = "#/components/schemas/{model}"
 
+
+def ref(name: str) -> dict[str, str]:
+    """A reference to one of the document's schemas."""
+    return {"$ref": REF.format(model=name)}
+
+
 #: Named in `responses` and `openapi_extra`, as plain references, or in words.
 EXTRA_MODELS = (Problem, IngestRequest, BatchResponse, DocumentEvent, ProgressEvent)
 
@@ -32,6 +38,13 @@ SECURITY_SCHEMES = {
 }
 
 
+#: Of every call that asks for a key.
+REFUSALS = {
+    str(status): {"description": code, "content": {"application/problem+json": {"schema": ref("Problem")}}}
+    for status, code in ((401, "unauthorized"), (403, "forbidden"))
+}
+
+
 def with_schemas(app: FastAPI, *, has_keys: bool) -> Callable[[], dict[str, Any]]:
     """What to put in the place of `app.openapi`."""
     plain = app.openapi
@@ -44,13 +57,12 @@ def with_schemas(app: FastAPI, *, has_keys: bool) -> Callable[[], dict[str, Any]
             if has_keys:
                 document["components"]["securitySchemes"] = SECURITY_SCHEMES
                 document["security"] = [{name: []} for name in SECURITY_SCHEMES]
-                for path in OPEN_PATHS:
-                    document["paths"][path]["get"]["security"] = []
+                for path, calls in document["paths"].items():
+                    for call in calls.values():
+                        if path in OPEN_PATHS:
+                            call["security"] = []
+                        else:
+                            call["responses"] = {**REFUSALS, **call["responses"]}
         return app.openapi_schema or {}
 
     return openapi
-
-
-def ref(name: str) -> dict[str, str]:
-    """A reference to one of the document's schemas."""
-    return {"$ref": REF.format(model=name)}
