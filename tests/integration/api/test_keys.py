@@ -15,7 +15,6 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from app.core.config import Settings
 from app.core.database import connect
@@ -24,30 +23,18 @@ from app.models.api_key import ApiKey, digest_of
 from app.models.sql import fetch
 from app.services import key_service
 from app.services.key_service import KeyService, new_secret
-
-OWNER = "the-key-of-the-server-itself"
+from tests.keys import HAS_KEYS, OWNER, bearer, made_key
 
 
 @pytest.fixture
 def limits() -> dict[str, object]:
-    return {"API_KEYS": (SecretStr(OWNER),)}
+    return HAS_KEYS
 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is looked up again within a moment."""
     monkeypatch.setattr(key_service, "REMEMBERED_S", 0.1)
-
-
-def bearer(secret: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {secret}"}
-
-
-async def made(client: httpx.AsyncClient, **asked: Any) -> dict[str, Any]:
-    answer = await client.post("/keys", json={"name": "somebody", **asked}, headers=bearer(OWNER))
-    assert answer.status_code == 201, answer.text
-    key: dict[str, Any] = answer.json()
-    return key
 
 
 async def status(client: httpx.AsyncClient, secret: str, path: str = "/documents") -> int:
@@ -107,7 +94,7 @@ async def test_what_no_key_can_be_is_refused(
 
 async def test_there_is_an_end_to_keys(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_key, "MOST", 1)
-    await made(client)
+    await made_key(client)
 
     answer = await client.post("/keys", json={"name": "one more"}, headers=bearer(OWNER))
 
@@ -115,7 +102,7 @@ async def test_there_is_an_end_to_keys(client: httpx.AsyncClient, monkeypatch: p
 
 
 async def test_a_made_key_makes_sees_and_removes_none(client: httpx.AsyncClient) -> None:
-    key = await made(client)
+    key = await made_key(client)
     calls = [("POST", "/keys"), ("GET", "/keys"), ("GET", f"/keys/{key['key_id']}")]
     for method, path in [*calls, ("DELETE", f"/keys/{key['key_id']}")]:
         body = {"name": "another"} if method == "POST" else None
@@ -136,7 +123,7 @@ async def test_where_everybody_is_let_in_no_key_is_made(client: httpx.AsyncClien
 
 
 async def test_a_removed_key_opens_nothing_any_more(client: httpx.AsyncClient) -> None:
-    key, other = await made(client), await made(client)
+    key, other = await made_key(client), await made_key(client)
     assert [await status(client, each["secret"]) for each in (key, other)] == [200, 200]
 
     gone = [await client.delete(f"/keys/{key['key_id']}", headers=bearer(OWNER)) for _ in range(2)]
@@ -151,7 +138,7 @@ async def test_a_removed_key_opens_nothing_any_more(client: httpx.AsyncClient) -
 async def test_another_process_follows_when_what_it_remembers_is_old(
     client: httpx.AsyncClient, soon: None
 ) -> None:
-    key = await made(client)
+    key = await made_key(client)
     assert await status(client, key["secret"]) == 200
 
     await fetch("DELETE FROM api_keys RETURNING id")
@@ -160,7 +147,7 @@ async def test_another_process_follows_when_what_it_remembers_is_old(
 
 
 async def test_a_key_expires_to_the_moment_whatever_is_remembered(client: httpx.AsyncClient) -> None:
-    key = await made(client, expires_at=(datetime.now(UTC) + timedelta(seconds=0.5)).isoformat())
+    key = await made_key(client, expires_at=(datetime.now(UTC) + timedelta(seconds=0.5)).isoformat())
     assert await status(client, key["secret"]) == 200
 
     await becomes(client, key["secret"], 401)
@@ -171,7 +158,7 @@ async def test_a_key_expires_to_the_moment_whatever_is_remembered(client: httpx.
 async def test_the_use_of_a_key_is_noted_to_the_minute(
     client: httpx.AsyncClient, app: FastAPI, soon: None
 ) -> None:
-    key = await made(client)
+    key = await made_key(client)
     assert key["last_used_at"] is None
 
     async def used(since: datetime | None) -> datetime:
@@ -196,7 +183,7 @@ async def test_the_use_of_a_key_is_noted_to_the_minute(
 async def test_a_call_costs_a_look_at_the_database_only_when_its_key_is_not_remembered(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    key = await made(client)
+    key = await made_key(client)
     keys: KeyService = app.state.resources.keys
     guess, misfit = new_secret(), "not-made-by-us"
 
@@ -211,7 +198,7 @@ async def test_whoever_guesses_pushes_out_no_key_and_fills_no_memory(
     client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_service, "MOST_REMEMBERED", 3)
-    key = await made(client)
+    key = await made_key(client)
     await status(client, key["secret"])
     for _ in range(8):
         assert await status(client, new_secret()) == 401
@@ -240,7 +227,7 @@ async def test_while_the_database_does_not_answer_only_what_is_remembered_is_let
 ) -> None:
     monkeypatch.setattr(key_service, "LOOK_S", 0.1)
     monkeypatch.setattr(key_service, "REMEMBERED_S", 1)
-    known, other = await made(client), await made(client)
+    known, other = await made_key(client), await made_key(client)
     async with unreadable(settings):
         pass  # No connection has to be made below, which takes time.
     assert await status(client, known["secret"]) == 200
@@ -268,7 +255,7 @@ async def test_a_call_that_lasts_ends_with_its_key(
 ) -> None:
     taken = await client.post("/ingest", json={"text": "The upper gate opens at six."}, headers=bearer(OWNER))
     expires_at = (datetime.now(UTC) + timedelta(seconds=0.4)).isoformat() if is_expiry else None
-    key = await made(client, collections=["default"], expires_at=expires_at)
+    key = await made_key(client, collections=["default"], expires_at=expires_at)
     path = path.replace("{id}", taken.json()["document_id"])
     call = asyncio.create_task(client.get(path, headers=bearer(key["secret"])))
     done, _ = await asyncio.wait({call}, timeout=0.25)
@@ -285,7 +272,7 @@ async def test_a_call_that_lasts_ends_with_its_key(
 async def test_a_batch_ends_with_its_key_and_what_came_before_is_taken(
     client: httpx.AsyncClient, soon: None
 ) -> None:
-    key = await made(client, collections=["default"])
+    key = await made_key(client, collections=["default"])
 
     async def lines() -> AsyncIterator[bytes]:
         yield b'{"text": "One."}\n'
