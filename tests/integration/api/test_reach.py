@@ -48,7 +48,8 @@ class Tenant:
 
     async def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = bearer(self.key) | more.pop("headers", {})
-        return await self.client.request(method, path, headers=headers, **more)
+        async with asyncio.timeout(10):  # A stream of what it should not hear has no end.
+            return await self.client.request(method, path, headers=headers, **more)
 
 
 async def tenant(client: httpx.AsyncClient, name: str) -> Tenant:
