@@ -47,6 +47,7 @@ CHANGES = {
 }
 CLOSED = {
     "GET /stats",
+    "GET /metrics",
     "POST /webhooks",
     "GET /webhooks",
     "GET /webhooks/{webhook_id}",
