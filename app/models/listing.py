@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.models.document import Document
 from app.models.document_status import DocumentStatus
-from app.models.reach import Reach, sent_within, within
+from app.models.reach import Reach, sent_within
 from app.models.sql import fetch
 
 
@@ -45,10 +45,9 @@ class DocumentFilter:
         if self.statuses:
             listed = ", ".join(f"'{status}'" for status in sorted(set(self.statuses)))
             yield f"status IN ({listed})", ()
-        if reach.is_limited:
-            yield within("collection || ''", "{0}"), (reach.names(),)
-        if self.collection is not None:
-            yield "collection || '' = {}", (self.collection,)  # As documents_by_collection has it.
+        names = reach.narrowed(None if self.collection is None else [self.collection])
+        if names is not None:
+            yield _of_collections(sorted(names))
         if self.external_id is not None:
             yield "external_id = {}", (self.external_id,)
         if self.external_id_prefix:
@@ -78,6 +77,13 @@ class DocumentFilter:
                 f"SELECT document_id FROM batch_items WHERE batch_id = {{0}} AND EXISTS ({batch})))",
                 (self.batch_id, reach.names()),
             )
+
+
+def _of_collections(names: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+    """A condition as `documents_by_collection` has it; that of a single one is in the index's own order."""
+    if len(names) == 1:
+        return "collection || '' = {}", (names[0],)
+    return "collection || '' = ANY({}::text[])", (names,)
 
 
 def statement(
