@@ -185,7 +185,7 @@ async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() ->
         )
 
     async def cited() -> tuple[object, ...]:
-        (hit,) = await SearchService(embedders=only(HashEmbedder())).search(Search(query="gate"))
+        (hit,) = await SearchService(embedders=only(HashEmbedder())).search(Search(query="gate"), EVERYTHING)
         return hit.title, hit.source_name, hit.metadata, hit.version
 
     document_id = (await acceptance.accept(version("1", "old"))).document_id

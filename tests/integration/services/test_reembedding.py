@@ -113,7 +113,7 @@ async def some(count: int, collection: str = "gates") -> list[UUID]:
 
 async def found(embedders: Embedders, collections: Sequence[str] | None = None, **how: Any) -> list[UUID]:
     asked = Search(query="gate six", mode="vector", top_k=200, collections=collections, **how)
-    return [hit.document_id for hit in await SearchService(embedders=embedders).search(asked)]
+    return [hit.document_id for hit in await SearchService(embedders=embedders).search(asked, EVERYTHING)]
 
 
 async def spaces_of(collection: str) -> dict[int, int]:
