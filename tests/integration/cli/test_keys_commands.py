@@ -87,3 +87,14 @@ def test_an_end_that_cannot_be_makes_no_key(api: APIProcess, expires: str) -> No
     assert answer.exit_code == 2
     assert expires in answer.stderr
     assert "nobody" not in listed(api)
+
+
+def test_commands_about_all_are_about_what_the_key_opens(api: APIProcess) -> None:
+    secret = json.loads(typed(api, "keys", "add", "tenant", "-c", "mine", "--json").stdout)["secret"]
+    with Sluice(api.url, api_key=OWNER) as owner:
+        ids = [owner.ingest(text="Gates.", collection=name).document_id for name in ("mine", "theirs")]
+
+        assert "1 document cancelled" in typed(api, "cancel", "--all", "--yes", key=secret).output
+        assert [owner.document(each).status for each in ids] == ["FAILED", "PENDING"]
+    answer = typed(api, "status", key=secret)
+    assert (answer.exit_code, "This key opens 'mine'." in answer.stderr) == (1, True)
