@@ -8,7 +8,7 @@ name for programs, `str(error)` the sentence for people, `hint` what they can do
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 from uuid import UUID
 
@@ -380,12 +380,61 @@ class RequestTooSlow(TransientError):
 class Unauthorized(PermanentError):
     code = "unauthorized"
     hint = (
-        "Send one of the server's API_KEYS as `Authorization: Bearer …`, or give it for the password that the"
-        " browser asks for; the command line takes it from SLUICE_API_KEY."
+        "Send one of the server's API_KEYS, or a key that was made with one, as `Authorization: Bearer …`, or"
+        " give it for the password that the browser asks for; the command line takes it from SLUICE_API_KEY."
     )
 
     def __init__(self, *, was_given: bool) -> None:
         super().__init__("This key is none of the server's." if was_given else "This server asks for a key.")
+
+
+class Forbidden(PermanentError):
+    """The key is known, and does not open this.
+
+    Args:
+        message: What it does not open.
+        collections: The collections that it opens; None when those are all.
+    """
+
+    code = "forbidden"
+    hint = "Use a key that opens it; whoever has one of the server's API_KEYS can make one."
+
+    #: Of collections that a hint names; whoever has more of them knows where to look.
+    NAMED: ClassVar[int] = 20
+
+    def __init__(self, message: str, collections: Collection[str] | None = None) -> None:
+        super().__init__(message)
+        self.collections = collections
+        if collections is not None:
+            named = ", ".join(f"'{name}'" for name in sorted(collections)[: self.NAMED])
+            more = " and others" if len(collections) > self.NAMED else ""
+            self.hint = f"This key opens {named}{more}. {self.hint}"
+
+
+class KeyNotFound(PermanentError):
+    code = "key_not_found"
+    hint = "Check the id; a removed key is gone for good."
+
+    def __init__(self, key_id: UUID) -> None:
+        super().__init__(f"There is no key {key_id}.")
+        self.key_id = key_id
+
+
+class TooManyKeys(PermanentError):
+    code = "too_many_keys"
+    hint = "Remove those that have expired or that nobody uses: `last_used_at` tells."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"There are {limit:,} keys already.")
+        self.limit = limit
+
+
+class OpenToAll(PermanentError):
+    code = "open_to_all"
+    hint = "Set API_KEYS to at least one key, restart the API, and make others with that one."
+
+    def __init__(self) -> None:
+        super().__init__("This server has no API_KEYS and lets everybody in: a key would protect nothing.")
 
 
 class CrossOrigin(PermanentError):

@@ -18,6 +18,7 @@ from app.api import (
     events,
     health,
     ingest,
+    keys,
     metrics,
     search,
     stats,
@@ -29,6 +30,7 @@ from app.api.cross_origin import SameOrigin
 from app.api.errors import register_error_handlers
 from app.api.openapi import with_schemas
 from app.api.request_figures import CountRequests, RequestFigures
+from app.api.rights import show_to_all
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.process import last_words, told_of_stop
@@ -63,9 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.openapi = with_schemas(app, has_keys=bool(settings.API_KEYS))  # type: ignore[method-assign]
+    show_to_all(app.routes)  # Until now, those that describe the calls.
     app.add_middleware(SameOrigin)
-    if settings.API_KEYS:
-        app.add_middleware(ApiKeys, keys=settings.API_KEYS)
+    app.add_middleware(ApiKeys, keys=settings.API_KEYS)
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     app.state.requests = RequestFigures()
     app.add_middleware(CountRequests, figures=app.state.requests)
@@ -80,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         search,
         stats,
         webhooks,
+        keys,
         health,
         metrics,
     ):

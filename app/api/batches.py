@@ -14,11 +14,13 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
+from app.api.access import Access
 from app.api.batch_items import batch_items
 from app.api.cursor import ItemCursor
-from app.api.dependencies import Bell, Resources
+from app.api.dependencies import Bell, CallAccess, Resources, Within
 from app.api.openapi import ref
 from app.api.problems import problems
+from app.api.rights import changes_within_reach, reads_within_reach
 from app.core.database import database_error
 from app.errors import (
     BatchNotFound,
@@ -36,6 +38,7 @@ from app.errors import (
 from app.jobs.doorbell import Doorbell
 from app.jobs.ingestion_job import process_ingestion
 from app.models.batch import Batch, ItemResult, items_now
+from app.models.reach import Reach
 from app.schemas.batch import (
     BatchItemPage,
     BatchQuery,
@@ -103,11 +106,14 @@ def _request_body() -> dict[str, Any]:
         ),
     },
 )
+@changes_within_reach
 async def ingest_batch(
     request: Request,
+    *,
     query: Annotated[BatchQuery, Query()],
     resources: Resources,
     doorbell: Bell,
+    access: CallAccess,
     accept: Annotated[
         str, Header(description=f"With `{NDJSON}`, a line for each item as soon as it is durable.")
     ] = "*/*",
@@ -122,6 +128,7 @@ async def ingest_batch(
         batch_id=uuid7(),
         service=resources.batches,
         items=batch_items(request, resources.settings, query),
+        access=access,
         doorbell=doorbell,
     )
     headers = {"Location": f"/batches/{taking.batch_id}"}
@@ -145,11 +152,13 @@ class _Taking:
         batch_id: UUID,
         service: BatchService,
         items: AsyncIterator[Offer | Refused],
+        access: Access,
         doorbell: Doorbell,
     ) -> None:
         self.batch_id = batch_id
         self._service = service
         self._items = items
+        self._access = access
         self._doorbell = doorbell
         self._created = self._known = self._failed = 0
         self._error: ServiceError | None = None
@@ -162,7 +171,7 @@ class _Taking:
             ServiceError: Why there is not one item.
         """
         try:
-            async with aclosing(self._service.take(self.batch_id, self._items)) as groups:  # type: ignore[type-var]
+            async with aclosing(self._groups()) as groups:  # type: ignore[type-var]
                 async for results in groups:
                     self._count(results)
                     await self._ring(
@@ -183,6 +192,16 @@ class _Taking:
         if not self._created + self._known + self._failed:
             raise self._error or MalformedBody("There is no document in the body.")
         await self._close()
+
+    def _groups(self) -> AsyncIterator[Sequence[ItemResult]]:
+        return self._service.take(self.batch_id, self._while_open(), self._access.reach)
+
+    async def _while_open(self) -> AsyncIterator[Offer | Refused]:
+        """The items, for as long as the key of who sends them opens: a body may take hours to come."""
+        async with aclosing(self._items) as items:  # type: ignore[type-var]
+            async for item in items:
+                await self._access.require_open()
+                yield item
 
     async def _close(self) -> None:
         error = None if self._error is None else told_plainly(self._error)
@@ -255,15 +274,18 @@ class _EarlyAnswer(StreamingResponse):
 
 
 @router.get("/batches/{batch_id}", responses=problems(BatchNotFound, InvalidRequest))
-async def get_batch(batch_id: UUID) -> BatchStatus:
+@reads_within_reach
+async def get_batch(batch_id: UUID, reach: Within) -> BatchStatus:
     """How the documents of a batch are now, in numbers. It is forgotten a week after all are final."""
-    batch = await _known(batch_id)
+    batch = await _known(batch_id, reach)
     return BatchStatus.of(batch, await batch.tally())
 
 
 @router.get("/batches/{batch_id}/items", responses=problems(BatchNotFound, InvalidRequest))
+@reads_within_reach
 async def list_batch_items(
     batch_id: UUID,
+    reach: Within,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next_cursor` of the page before.")
@@ -271,9 +293,8 @@ async def list_batch_items(
 ) -> BatchItemPage:
     """The items of a batch in the order in which they came, with their documents' present status."""
     after = -1 if cursor is None else ItemCursor.decode(cursor).index
+    await _known(batch_id, reach)
     items = await items_now(batch_id, after=after, limit=limit + 1)
-    if not items:
-        await _known(batch_id)
     page, more = items[:limit], items[limit:]
     return BatchItemPage(
         items=[ItemResponse.of(item) for item in page],
@@ -281,8 +302,8 @@ async def list_batch_items(
     )
 
 
-async def _known(batch_id: UUID) -> Batch:
-    batch = await Batch.get_or_none(id=batch_id)
+async def _known(batch_id: UUID, reach: Reach) -> Batch:
+    batch = await Batch.find(batch_id, reach)
     if batch is None:
         raise BatchNotFound(batch_id)
     return batch

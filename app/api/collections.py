@@ -6,16 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
-from app.api.dependencies import Resources
+from app.api.dependencies import Resources, Within
 from app.api.problems import problems
+from app.api.rights import changes_within_reach, reads_within_reach
 from app.errors import (
     CollectionBusy,
     CollectionDeleting,
     CollectionNotFound,
+    Forbidden,
     InvalidRequest,
     ModelUnavailable,
 )
 from app.models.collection import Collection
+from app.models.reach import Reach
 from app.models.vector_space import VectorSpace
 from app.schemas.collection import (
     CollectionPage,
@@ -31,12 +34,10 @@ Named = Annotated[CollectionName, Path()]
 
 
 @router.get("/collections", responses=problems(InvalidRequest))
-async def list_collections(asked: Annotated[CollectionQuery, Query()]) -> CollectionPage:
+@reads_within_reach
+async def list_collections(asked: Annotated[CollectionQuery, Query()], reach: Within) -> CollectionPage:
     """Collections by name. Their documents are counted just now, which takes a moment for millions."""
-    found = Collection.all().order_by("name").limit(asked.limit + 1)
-    if asked.after is not None:
-        found = found.filter(name__gt=asked.after)
-    collections = await found
+    collections = await Collection.page(reach, after=asked.after, limit=asked.limit + 1)
     page, more = collections[: asked.limit], collections[asked.limit :]
     contents = await Collection.contents([collection.name for collection in page])
     spaces = await VectorSpace.by_id()
@@ -47,26 +48,36 @@ async def list_collections(asked: Annotated[CollectionQuery, Query()]) -> Collec
 
 
 @router.get("/collections/{name:path}", responses=problems(CollectionNotFound, InvalidRequest))
-async def get_collection(name: Named) -> CollectionResponse:
+@reads_within_reach
+async def get_collection(name: Named, reach: Within) -> CollectionResponse:
     """A collection with what is in it; while it is being deleted, with how much is left."""
-    return await _told(name)
+    return await _told(name, reach)
 
 
 @router.put(
     "/collections/{name:path}",
     responses={
         201: {"model": CollectionResponse, "description": "Made"},
-        **problems(CollectionBusy, CollectionDeleting, CollectionNotFound, InvalidRequest, ModelUnavailable),
+        **problems(
+            CollectionBusy,
+            CollectionDeleting,
+            CollectionNotFound,
+            Forbidden,
+            InvalidRequest,
+            ModelUnavailable,
+        ),
     },
 )
+@changes_within_reach
 async def put_collection(
-    name: Named, settings: CollectionSettings, response: Response, resources: Resources
+    name: Named, settings: CollectionSettings, response: Response, resources: Resources, reach: Within
 ) -> CollectionResponse:
     """Make a collection, or change its settings. One that nobody made is made by its first document.
 
     With another `embedder`, or the same after its model was changed, a collection is embedded anew in the
     background: `reembedding` tells how far that has come. To stop it, give the one before.
     """
+    reach.require(name)
     changes = settings.model_dump(exclude_unset=True)
     if changes.get("language", "") is None:
         del changes["language"]
@@ -76,7 +87,7 @@ async def put_collection(
         changes["space_id"] = (await resources.embedders.space_of(settings.embedder)).id
     if await Collection.put(name, changes):
         response.status_code = status.HTTP_201_CREATED
-    return await _told(name)
+    return await _told(name, reach)
 
 
 @router.delete(
@@ -84,18 +95,20 @@ async def put_collection(
     status_code=status.HTTP_202_ACCEPTED,
     responses=problems(CollectionNotFound, InvalidRequest),
 )
-async def delete_collection(name: Named) -> CollectionResponse:
+@changes_within_reach
+async def delete_collection(name: Named, reach: Within) -> CollectionResponse:
     """Delete a collection with all that is in it.
 
     From this answer on, nothing of it is found or shown; the workers remove it piece by piece, and
     `GET /collections/{name}` tells how much is left, until it is 404.
     """
-    await Collection.begin_deletion(name)
-    return await _told(name)
+    if reach.covers(name):
+        await Collection.begin_deletion(name)
+    return await _told(name, reach)
 
 
-async def _told(name: str) -> CollectionResponse:
-    collection = await Collection.get_or_none(name=name)
+async def _told(name: str, reach: Reach) -> CollectionResponse:
+    collection = await Collection.get_or_none(name=name) if reach.covers(name) else None
     if collection is None:
         raise CollectionNotFound(name)
     contents = await Collection.contents([name])

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from app.api.cursor import ChunkCursor
-from app.api.dependencies import Resources
+from app.api.dependencies import Resources, Within
 from app.api.documents import known
 from app.api.etags import IfNoneMatch, is_known
 from app.api.file_answer import HARMLESS, attachment, content_answer
 from app.api.problems import problems
+from app.api.rights import reads_within_reach
 from app.errors import (
     ContentMissing,
     DocumentNotFound,
@@ -26,6 +27,7 @@ from app.errors import (
 )
 from app.models.chunk import Chunk
 from app.models.document import Document
+from app.models.reach import Reach
 from app.schemas.chunk import ChunkPage, ChunkResponse
 from app.services.content_service import ContentService
 from app.storage.content_store import RemoteContent
@@ -40,8 +42,10 @@ BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 @router.get(
     "/documents/{document_id}/chunks", responses=problems(DocumentNotFound, InvalidRequest, VersionReplaced)
 )
+@reads_within_reach
 async def list_chunks(
     document_id: UUID,
+    reach: Within,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next_cursor` of the page before.")
@@ -49,7 +53,7 @@ async def list_chunks(
 ) -> ChunkPage:
     """The chunks of the version that searches find, in their order; none while there is no such version."""
     place = None if cursor is None else ChunkCursor.decode(cursor)
-    document = await known(document_id)
+    document = await known(document_id, reach)
     version = document.indexed_version
     if place is not None and place.version != version:
         raise VersionReplaced(document_id)
@@ -93,9 +97,11 @@ async def list_chunks(
         ),
     },
 )
+@reads_within_reach
 async def get_content(
     document_id: UUID,
     resources: Resources,
+    reach: Within,
     format: Annotated[  # Its name in the query.
         Literal["original", "text"],
         Query(description="`original`: as it was sent; `text`: what was read in it and indexed."),
@@ -107,8 +113,8 @@ async def get_content(
     The text ends with its last chunk, and has every chunk at `[char_start:char_end]`, counted in characters.
     """
     if format == "text":
-        return await _text(document_id, resources.contents, if_none_match)
-    document, content = await resources.contents.open(document_id)
+        return await _text(document_id, resources.contents, reach, if_none_match)
+    document, content = await resources.contents.open(document_id, reach)
     etag = f'"{document.sha256}"'
     if is_known(etag, if_none_match):
         if not isinstance(content, RemoteContent):
@@ -117,8 +123,10 @@ async def get_content(
     return content_answer(content, media_type=document.media_type, name=_name(document), etag=etag)
 
 
-async def _text(document_id: UUID, contents: ContentService, if_none_match: str | None) -> Response:
-    document = await known(document_id)
+async def _text(
+    document_id: UUID, contents: ContentService, reach: Reach, if_none_match: str | None
+) -> Response:
+    document = await known(document_id, reach)
     etag = f'"{document_id}.{document.indexed_version}"'
     if document.indexed_version is not None and is_known(etag, if_none_match):
         return _unchanged(etag)

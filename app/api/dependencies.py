@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.access import Access
 from app.jobs.doorbell import Doorbell
+from app.models.reach import Reach
 from app.services.resources import APIResources
 
 
@@ -22,6 +24,12 @@ def doorbell_of(request: Request) -> Doorbell:
     return doorbell
 
 
+def access_of(request: Request) -> Access:
+    """What the caller's key opens. `ApiKeys` notes it for each call: one that did not pass it fails."""
+    access: Access = request.state.access
+    return access
+
+
 # Coroutines, as FastAPI would run plain functions in a thread each.
 
 
@@ -33,5 +41,15 @@ async def _doorbell(request: Request) -> Doorbell:
     return doorbell_of(request)
 
 
+async def _access(request: Request) -> Access:
+    return access_of(request)
+
+
+async def _reach(request: Request) -> Reach:
+    return access_of(request).reach
+
+
 Resources = Annotated[APIResources, Depends(_resources)]
 Bell = Annotated[Doorbell, Depends(_doorbell)]
+CallAccess = Annotated[Access, Depends(_access)]
+Within = Annotated[Reach, Depends(_reach)]

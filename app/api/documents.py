@@ -11,11 +11,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response, status
 
 from app.api.cursor import Cursor
-from app.api.dependencies import Bell, Resources
+from app.api.dependencies import Bell, Resources, Within, access_of
 from app.api.etags import ETAG, IfMatch, IfNoneMatch, is_known, is_wanted
 from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.request_figures import waiting_as_asked
+from app.api.rights import changes_within_reach, reads_within_reach
 from app.errors import DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed
 from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
@@ -23,6 +24,7 @@ from app.models.attempt import Attempt
 from app.models.document import Document
 from app.models.event_log import EventFilter
 from app.models.listing import listed
+from app.models.reach import Reach
 from app.models.sql import transaction
 from app.schemas.document import (
     AttemptResponse,
@@ -83,6 +85,7 @@ def _require(document: Document, if_match: str | None) -> None:
         **problems(DocumentNotFound, InvalidRequest),
     },
 )
+@reads_within_reach
 async def get_document(
     request: Request,
     document_id: UUID,
@@ -98,14 +101,17 @@ async def get_document(
 
 
 async def _final_or_late(request: Request, document_id: UUID, wait_s: float, events: EventHub) -> Document:
-    document = await known(document_id)
+    access = access_of(request)
+    document = await known(document_id, access.reach)
     if document.is_final or wait_s <= 0:
         return document
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
-    async with events.listening(EventFilter(document_id=document_id)) as listener:
+    wanted = EventFilter(document_id=document_id)
+    async with events.listening(wanted) as listener, access.watched(listener.cut_off):
         while True:
-            document = await known(document_id)
+            await access.require_open()
+            document = await known(document_id, access.reach)
             left_s = deadline - loop.time()
             if document.is_final or left_s <= 0 or not listener.is_open:
                 return document
@@ -126,20 +132,21 @@ async def _has_ended(listener: Listener, within_s: float) -> None:
             return
 
 
-async def known(document_id: UUID) -> Document:
+async def known(document_id: UUID, reach: Reach) -> Document:
     """The document of this id.
 
     Raises:
-        DocumentNotFound: There is none.
+        DocumentNotFound: There is none within reach.
     """
-    document = await Document.shown(id=document_id).get_or_none()
+    document = await Document.find(document_id, reach)
     if document is None:
         raise DocumentNotFound(document_id)
     return document
 
 
 @router.get("/documents", responses=problems(InvalidRequest))
-async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
+@reads_within_reach
+async def list_documents(asked: Annotated[ListQuery, Query()], reach: Within) -> DocumentPage:
     """Documents, newest first; each filter narrows what the others leave.
 
     A page costs as much on the hundredth as on the first, and new documents do not shift the pages that a
@@ -147,7 +154,7 @@ async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
     is all that the other filters leave (about 0.2 s for 100,000).
     """
     after = None if asked.cursor is None else Cursor.decode(asked.cursor)
-    documents = await listed(asked.filter(), after=after, limit=asked.limit + 1)
+    documents = await listed(asked.filter(), reach, after=after, limit=asked.limit + 1)
     page, more = documents[: asked.limit], documents[asked.limit :]
     return DocumentPage(
         documents=[DocumentResponse.of(document) for document in page],
@@ -156,16 +163,17 @@ async def list_documents(asked: Annotated[ListQuery, Query()]) -> DocumentPage:
 
 
 @router.get("/documents/{document_id}/attempts", responses=problems(DocumentNotFound, InvalidRequest))
-async def list_attempts(document_id: UUID) -> AttemptsResponse:
+@reads_within_reach
+async def list_attempts(document_id: UUID, reach: Within) -> AttemptsResponse:
     """What became of each attempt, oldest first; the last one may be under way."""
+    await known(document_id, reach)
     attempts = await Attempt.filter(document_id=document_id).order_by("-attempt").limit(MAX_ATTEMPTS)
-    if not attempts:
-        await known(document_id)
     return AttemptsResponse(attempts=[AttemptResponse.of(attempt) for attempt in reversed(attempts)])
 
 
 @router.post("/documents/retry", responses=problems(InvalidRequest))
-async def retry_documents(chosen: RetryFilter) -> RetryResponse:
+@changes_within_reach
+async def retry_documents(chosen: RetryFilter, reach: Within) -> RetryResponse:
     """Queue FAILED documents again, with all their tries. Without a filter, all of them.
 
     Safe to repeat: what is queued is not FAILED any more. Workers begin with them within seconds.
@@ -173,7 +181,7 @@ async def retry_documents(chosen: RetryFilter) -> RetryResponse:
     retried = 0
     while retried < chosen.limit:
         batch = min(RETRY_BATCH, chosen.limit - retried)
-        queued = await backlog.retry_failed(chosen.failed(), limit=batch)
+        queued = await backlog.retry_failed(chosen.failed(), reach, limit=batch)
         retried += queued
         if queued < batch:
             break
@@ -185,11 +193,13 @@ async def retry_documents(chosen: RetryFilter) -> RetryResponse:
     response_class=Response,
     responses={**ANSWERED, **problems(DocumentNotFound, InvalidRequest)},
 )
-async def retry_document(document_id: UUID, doorbell: Bell) -> Response:
+@changes_within_reach
+async def retry_document(document_id: UUID, doorbell: Bell, reach: Within) -> Response:
     """Queue a FAILED document again, with all its tries. In any other status, nothing is done."""
+    await known(document_id, reach)
     if await Document.retry(document_id):
         await doorbell.ring(process_ingestion.send, document_id)
-    return answered(await known(document_id))
+    return answered(await known(document_id, reach))
 
 
 @router.post(
@@ -197,13 +207,15 @@ async def retry_document(document_id: UUID, doorbell: Bell) -> Response:
     response_class=Response,
     responses={**ANSWERED, **problems(DocumentNotFound, InvalidRequest)},
 )
-async def cancel_document(document_id: UUID) -> Response:
+@changes_within_reach
+async def cancel_document(document_id: UUID, reach: Within) -> Response:
     """Give up a document that is not final yet: it is FAILED with the code `cancelled`.
 
     A worker that has it in hand notices at its next beat, and can write nothing from this moment on.
     """
+    await known(document_id, reach)
     await Document.cancel(document_id)
-    return answered(await known(document_id))
+    return answered(await known(document_id, reach))
 
 
 @router.patch(
@@ -217,14 +229,17 @@ async def cancel_document(document_id: UUID) -> Response:
         **problems(DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed),
     },
 )
-async def patch_document(document_id: UUID, patch: DocumentPatch, if_match: IfMatch = None) -> Response:
+@changes_within_reach
+async def patch_document(
+    document_id: UUID, patch: DocumentPatch, reach: Within, if_match: IfMatch = None
+) -> Response:
     """Change the title and the metadata of a document in any status; searches show it at once.
 
     Without `If-Match`, the last one to write wins. An update with a title or with metadata of its own
     replaces those; one without leaves what was patched.
     """
     async with transaction():
-        document = await Document.locked(document_id)
+        document = await Document.locked(document_id, reach)
         if document is None:
             raise DocumentNotFound(document_id)
         _require(document, if_match)
@@ -245,15 +260,18 @@ def _checked(metadata: Mapping[str, Any]) -> None:
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problems(DocumentNotFound, InvalidRequest, PreconditionFailed),
 )
-async def delete_document(document_id: UUID, resources: Resources, if_match: IfMatch = None) -> Response:
+@changes_within_reach
+async def delete_document(
+    document_id: UUID, resources: Resources, reach: Within, if_match: IfMatch = None
+) -> Response:
     """Remove a document in any status: its chunks, its content and every trace of it."""
     if if_match is None:
-        removed = await Document.remove(document_id)
+        removed = await Document.remove(document_id, reach)
     else:
         async with transaction():
-            if document := await Document.locked(document_id):
+            if document := await Document.locked(document_id, reach):
                 _require(document, if_match)
-            removed = await Document.remove(document_id)
+            removed = await Document.remove(document_id, reach)
     if removed is None:
         raise DocumentNotFound(document_id)
     if removed.content_key is not None:

@@ -41,7 +41,11 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.RequestTooSlow: HTTPStatus.REQUEST_TIMEOUT,
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.CrossOrigin: HTTPStatus.FORBIDDEN,
+    errors.KeyNotFound: HTTPStatus.NOT_FOUND,
+    errors.TooManyKeys: HTTPStatus.CONFLICT,
+    errors.OpenToAll: HTTPStatus.CONFLICT,
     errors.RerankerMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotSearchable: HTTPStatus.CONFLICT,
@@ -65,6 +69,10 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
 }
 
 RETRY_AFTER_S = "5"
+
+#: How a key is sent. One line for each, as some browsers know only the first of a line. For `Basic` they ask
+#: their user, who gives the key for a password, and then send it with all that a page asks for.
+CHALLENGES = ('Bearer realm="Sluice"', 'Basic realm="Sluice", charset="UTF-8"')
 
 #: A client that sends a hundred thousand mistakes, or one with a name of megabytes, is not told them all.
 MAX_TOLD_PLACES = 20
@@ -103,12 +111,15 @@ def problem(
         hint=error.hint,
         errors=invalid,
     )
-    return JSONResponse(
+    answer = JSONResponse(
         body.model_dump(exclude_none=True),
         status_code=code,
         media_type="application/problem+json",
         headers={"Retry-After": RETRY_AFTER_S} if error.retryable else None,
     )
+    for challenge in CHALLENGES if code == HTTPStatus.UNAUTHORIZED else ():
+        answer.headers.append("WWW-Authenticate", challenge)
+    return answer
 
 
 async def _service_error(_: Request, error: Exception) -> JSONResponse:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.access import Access
 from app.models import event_log
 from app.models.event_log import Change, EventFilter, Place
 from app.schemas.event import DocumentEvent, ProgressEvent
@@ -24,10 +25,12 @@ class EventStream(StreamingResponse):
 
     Args of the constructor:
         blocks: The body.
-        leave: Called when nobody reads any more, also if nobody ever did.
+        leave: Called when nobody reads any more, also if nobody ever did; and to end the body, when nobody
+            may read any more.
+        access: Of whoever reads.
     """
 
-    def __init__(self, blocks: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+    def __init__(self, blocks: AsyncIterator[bytes], leave: Callable[[], None], access: Access) -> None:
         super().__init__(
             blocks,
             media_type="text/event-stream",
@@ -35,10 +38,12 @@ class EventStream(StreamingResponse):
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
         self._leave = leave
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with self._access.watched(self._leave):
+                await super().__call__(scope, receive, send)
         finally:
             self._leave()
 
@@ -78,6 +83,8 @@ async def told_to(listener: Listener, after: Place | None) -> AsyncIterator[byte
     yield ready(after or listener.begins_at)
     async for changes, place in replayed(listener.wanted, after, listener.begins_at):
         yield changes_told(changes, place)
+        if not listener.is_open:
+            return  # Cut off: he may not, or need not, be told the rest.
     while (batch := await _next(listener)) is not None:
         yield batch.encoded(batch_told) if isinstance(batch, Batch) else batch
 

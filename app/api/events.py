@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import AfterValidator
 
-from app.api.dependencies import Resources
+from app.api.dependencies import CallAccess, Resources
 from app.api.event_stream import EventStream, replayed, told_of_one, told_to
 from app.api.problems import problems
+from app.api.rights import reads_within_reach
 from app.errors import DocumentNotFound, EventsExpired, InvalidRequest
 from app.models import event_log
+from app.models.batch import Batch
 from app.models.document_status import DocumentStatus
 from app.models.event_log import EventFilter, Place
 from app.schemas.ingest import StorableText, at_most_bytes
@@ -70,8 +73,11 @@ async def _place_of(last_event_id: str | None) -> Place | None:
 @router.get(
     "/events", response_class=Response, responses={**STREAM, **problems(InvalidRequest, EventsExpired)}
 )
+@reads_within_reach
 async def get_events(
+    *,
     resources: Resources,
+    access: CallAccess,
     collection: Annotated[
         list[Annotated[StorableText, AfterValidator(at_most_bytes(200))]] | None,
         Query(max_length=100, description="Only of documents in these."),
@@ -92,12 +98,14 @@ async def get_events(
     """
     after = await _place_of(last_event_id)
     wanted = EventFilter(
-        collections=frozenset(collection) if collection else None,
+        collections=access.reach.narrowed(collection or None),
         statuses=frozenset(status) if status else None,
         batch_id=batch,
     )
+    if batch is not None and await Batch.is_hidden(batch, access.reach):
+        wanted = replace(wanted, collections=frozenset())  # Of this batch, as of none, nothing is told.
     listener = await resources.events.join(wanted)
-    return EventStream(told_to(listener, after), lambda: resources.events.leave(listener))
+    return EventStream(told_to(listener, after), listener.cut_off, access)
 
 
 @router.get(
@@ -105,21 +113,26 @@ async def get_events(
     response_class=Response,
     responses={**STREAM, **problems(DocumentNotFound, InvalidRequest, EventsExpired)},
 )
+@reads_within_reach
 async def get_document_events(
-    document_id: UUID, resources: Resources, last_event_id: LastEventID = None
+    document_id: UUID,
+    resources: Resources,
+    access: CallAccess,
+    last_event_id: LastEventID = None,
 ) -> EventStream:
     """What happens to one document: first how it is, or what came after `Last-Event-ID`.
 
     The stream ends with its final state, or its deletion.
     """
     after = await _place_of(last_event_id)
-    listener = await resources.events.join(EventFilter(document_id=document_id))
+    wanted = EventFilter(document_id=document_id, collections=access.reach.collections)
+    listener = await resources.events.join(wanted)
     with ExitStack() as opened:
-        opened.callback(resources.events.leave, listener)
+        opened.callback(listener.cut_off)
         pages = [page async for page in replayed(listener.wanted, after, listener.begins_at)]
         missed = [change for changes, _ in pages for change in changes]
-        seen, present = await event_log.present(document_id)
+        seen, present = await event_log.present(document_id, access.reach)
         if present is None and not missed:
             raise DocumentNotFound(document_id)
         blocks = told_of_one(listener, after, missed, present, seen)
-        return EventStream(blocks, opened.pop_all().close)
+        return EventStream(blocks, opened.pop_all().close, access)

@@ -8,15 +8,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response, status
 from pydantic import StringConstraints, TypeAdapter
 
-from app.api.dependencies import doorbell_of, resources_of
+from app.api.dependencies import access_of, doorbell_of, resources_of
 from app.api.direct_route import DirectRoute
 from app.api.openapi import ref
 from app.api.problems import problems
+from app.api.rights import changes_within_reach
 from app.api.upload import checked, offered
 from app.errors import (
     CollectionDeleting,
     DatabaseFull,
     EmptyFile,
+    Forbidden,
     IdempotencyKeyReused,
     InvalidRequest,
     PayloadTooLarge,
@@ -78,6 +80,7 @@ def _request() -> dict[str, Any]:
             CollectionDeleting,
             DatabaseFull,
             EmptyFile,
+            Forbidden,
             IdempotencyKeyReused,
             InvalidRequest,
             PayloadTooLarge,
@@ -88,6 +91,7 @@ def _request() -> dict[str, Any]:
         ),
     },
 )
+@changes_within_reach
 async def ingest(request: Request) -> Response:
     """Take a document in. The answer comes as soon as it is durable; a worker does the rest.
 
@@ -95,9 +99,10 @@ async def ingest(request: Request) -> Response:
     is answered with `200` and its id, and nothing is done twice; a FAILED one is queued again.
     """
     resources = resources_of(request)
+    reach = access_of(request).reach
     key = _idempotency_key(request)
     async with offered(request, resources.settings) as offer:
-        accepted = await resources.intake.accept(replace(offer, idempotency_key=key) if key else offer)
+        accepted = await resources.intake.accept(replace(offer, idempotency_key=key) if key else offer, reach)
     if accepted.queued:
         # Commit, then send: if this process dies in between, or Redis is away, the row is the proof, and the
         # reconciler sends it.

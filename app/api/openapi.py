@@ -16,6 +16,12 @@ from app.schemas.problem import Problem
 
 REF = "#/components/schemas/{model}"
 
+
+def ref(name: str) -> dict[str, str]:
+    """A reference to one of the document's schemas."""
+    return {"$ref": REF.format(model=name)}
+
+
 #: Named in `responses` and `openapi_extra`, as plain references, or in words.
 EXTRA_MODELS = (Problem, IngestRequest, BatchResponse, DocumentEvent, ProgressEvent)
 
@@ -25,9 +31,17 @@ SECURITY_SCHEMES = {
     "key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "One of API_KEYS; without, 401 `unauthorized`.",
+        "description": "One of API_KEYS, or one that was made by `POST /keys`; without, 401 `unauthorized`."
+        " What a key with limits does not open is 403 `forbidden`, or not there.",
     },
     "password": {"type": "http", "scheme": "basic", "description": "The same, as the password of any user."},
+}
+
+
+#: Of every call that asks for a key.
+REFUSALS = {
+    str(status): {"description": code, "content": {"application/problem+json": {"schema": ref("Problem")}}}
+    for status, code in ((401, "unauthorized"), (403, "forbidden"))
 }
 
 
@@ -43,13 +57,12 @@ def with_schemas(app: FastAPI, *, has_keys: bool) -> Callable[[], dict[str, Any]
             if has_keys:
                 document["components"]["securitySchemes"] = SECURITY_SCHEMES
                 document["security"] = [{name: []} for name in SECURITY_SCHEMES]
-                for path in OPEN_PATHS:
-                    document["paths"][path]["get"]["security"] = []
+                for path, calls in document["paths"].items():
+                    for call in calls.values():
+                        if path in OPEN_PATHS:
+                            call["security"] = []
+                        else:
+                            call["responses"] = {**REFUSALS, **call["responses"]}
         return app.openapi_schema or {}
 
     return openapi
-
-
-def ref(name: str) -> dict[str, str]:
-    """A reference to one of the document's schemas."""
-    return {"$ref": REF.format(model=name)}

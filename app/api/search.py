@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.api.dependencies import Resources
+from app.api.dependencies import Resources, Within
 from app.api.problems import problems
+from app.api.rights import reads_within_reach
 from app.errors import (
     EmbedderRefused,
     EmbedderUnavailable,
@@ -32,7 +33,8 @@ router = APIRouter(tags=["search"])
         RerankerUnavailable,
     ),
 )
-async def search(asked: SearchRequest, resources: Resources) -> SearchResponse:
+@reads_within_reach
+async def search(asked: SearchRequest, resources: Resources, reach: Within) -> SearchResponse:
     """The passages that answer a question best, with the place where each stands."""
-    hits = await resources.search.search(asked.asked())
+    hits = await resources.search.search(asked.asked(), reach)
     return SearchResponse(hits=[SearchHit.of(hit) for hit in hits])

@@ -30,6 +30,7 @@ class Commands(LazyGroup):
             "delete": remote("steering", "Delete documents with every trace of them."),
             "events": remote("events", "Tell every change of documents as it happens, until Ctrl-C."),
             "collections": remote("collections", "List, make, change and delete collections."),
+            "keys": remote("keys", "List, make and remove keys that open some collections, or all."),
             "mcp": remote("mcp", "Serve a server's documents to agents, by the Model Context Protocol."),
             "completion": Entry("remote.completion", "Print the script that completes commands in a shell."),
             "version": Entry("version", "Tell the version of this program."),

@@ -462,6 +462,34 @@ class DeliveryPage(Answer):
     next_cursor: str | None
 
 
+# --- Keys ---------------------------------------------------------------------------------------------------
+
+
+class Key(Answer):
+    """A key that was made by a call, without its secret."""
+
+    key_id: UUID
+    name: str
+    begins: str
+    collections: list[str] | None
+    may_write: bool
+    expires_at: datetime | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class KeyCreated(Key):
+    """A new one, with its secret."""
+
+    secret: str = Field(repr=False)
+
+
+class KeyList(Answer):
+    """All of them, oldest first."""
+
+    keys: list[Key]
+
+
 # --- Live events --------------------------------------------------------------------------------------------
 
 

@@ -225,6 +225,18 @@ class AddressRefused(PermanentError):
     code = "address_refused"
 
 
+class KeyNotFound(PermanentError):
+    code = "key_not_found"
+
+
+class TooManyKeys(PermanentError):
+    code = "too_many_keys"
+
+
+class OpenToAll(PermanentError):
+    code = "open_to_all"
+
+
 class EventsExpired(PermanentError):
     """The events after this id are not kept any more: begin without an id, and look at what there is."""
 

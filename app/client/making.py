@@ -18,7 +18,7 @@ NOTE = "# Made from {name} by `python -m app.client.making`: change that one.\n"
 WORDS = {
     r"async (def|with|for)\b": r"\1",
     r"\bawait ": "",
-    r"\bAsync(Sluice|Connection|Sender|Watcher|Webhooks|Iterator)\b": r"\1",
+    r"\bAsync(Sluice|Connection|Sender|Watcher|Webhooks|Keys|Iterator)\b": r"\1",
     r"\bAsyncGenerator\[(\w+), None\]": r"Generator[\1, None, None]",
     r"\bAsyncGenerator\b": "Generator",
     r"\bAsyncClient\b": "Client",

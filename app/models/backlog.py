@@ -17,6 +17,7 @@ from app.models.attempt import BEGUN, ended
 from app.models.completion import WRITER
 from app.models.document import LEASED, MAX_FAILURES, UNSENT, Document
 from app.models.document_status import CLAIM, NO_LEASE, ON_ENTERING, DocumentStatus, Outcome
+from app.models.reach import Reach, within
 from app.models.sql import fetch
 from app.models.told_error import told
 from app.models.turns import QUEUED, next_turn
@@ -243,13 +244,13 @@ async def _claim(next_ones: str, *, limit: int, owner: str, lease_s: float) -> l
     return [Document._init_from_db(**row) for row in rows]
 
 
-async def retry_failed(chosen: FailedFilter, *, limit: int) -> int:
-    """Queue FAILED documents again, those that failed first first; how many those were."""
+async def retry_failed(chosen: FailedFilter, reach: Reach, *, limit: int) -> int:
+    """Queue FAILED documents within reach again, those that failed first first; how many those were."""
     rows = await fetch(
         f"""
         WITH chosen AS (
             SELECT id, collection, updated_at FROM documents
-            WHERE status = 'FAILED' AND ($1::uuid[] IS NULL OR id = ANY($1))
+            WHERE status = 'FAILED' AND {within("collection", "$7")} AND ($1::uuid[] IS NULL OR id = ANY($1))
                 AND ($2::text IS NULL OR collection = $2) AND ($3::text[] IS NULL OR error->>'code' = ANY($3))
                 AND ($4::timestamptz IS NULL OR updated_at >= $4)
                 AND ($5::timestamptz IS NULL OR updated_at < $5)
@@ -274,5 +275,6 @@ async def retry_failed(chosen: FailedFilter, *, limit: int) -> int:
         chosen.failed_after,
         chosen.failed_before,
         limit,
+        reach.names(),
     )
     return len(rows)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from tortoise import Model, fields
+from tortoise.contrib.postgres.fields import ArrayField
 from tortoise.fields.db_defaults import Now
 
 from app.models.document import Document
 from app.models.document_status import DocumentStatus
+from app.models.reach import Reach, sent_within
 from app.models.sql import fetch
 
 
@@ -50,18 +52,32 @@ class Batch(Model):
     touched_at = fields.DatetimeField(db_default=Now())  # When its last items came.
     closed_at = fields.DatetimeField(null=True)  # When no more could come.
     error: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)  # Why its body has no end.
+    reach = ArrayField(element_type="text", null=True)  # Collections that its sender's key opens; NULL: all.
 
     class Meta:
         table = "batches"
 
+    @classmethod
+    async def find(cls, batch_id: UUID, reach: Reach) -> Self | None:
+        """The batch, unless it was sent with a wider reach than this one."""
+        rows = await fetch(
+            f"SELECT * FROM batches WHERE id = $1 AND {sent_within('reach', '$2')}", batch_id, reach.names()
+        )
+        return cls._init_from_db(**rows[0]) if rows else None
+
+    @classmethod
+    async def is_hidden(cls, batch_id: UUID, reach: Reach) -> bool:
+        """Whether there is such a batch, but not for this reach."""
+        return reach.is_limited and await cls.exists(id=batch_id) and await cls.find(batch_id, reach) is None
+
     @staticmethod
-    async def note(batch_id: UUID, results: Sequence[ItemResult]) -> None:
+    async def note(batch_id: UUID, results: Sequence[ItemResult], reach: Reach) -> None:
         """Write down what became of some items; a document that is gone again is left out of its item."""
         await fetch(
             """
             WITH batch AS (
-                INSERT INTO batches (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET touched_at = now()
-                RETURNING id
+                INSERT INTO batches (id, reach) VALUES ($1, $7::text[])
+                ON CONFLICT (id) DO UPDATE SET touched_at = now() RETURNING id
             ), alive AS MATERIALIZED (
                 SELECT id FROM documents WHERE id = ANY($4::uuid[]) FOR KEY SHARE
             )
@@ -78,6 +94,7 @@ class Batch(Model):
             [result.document_id for result in results],
             [result.created for result in results],
             [None if result.error is None else json.dumps(result.error) for result in results],
+            reach.names(),
         )
 
     @staticmethod

@@ -11,6 +11,7 @@ from tortoise import Model, fields
 from tortoise.fields.db_defaults import Now
 
 from app.errors import CollectionBusy, CollectionDeleting
+from app.models.reach import Reach, within
 from app.models.sql import fetch, transaction
 
 #: What a chunk has of words, until its collection has been counted once.
@@ -68,6 +69,20 @@ class Collection(Model):
             WHERE n.deleting_at IS NULL AND ($1::text[] IS NULL OR n.name = ANY($1::text[]))
             """,
             None if names is None else list(names),
+        )
+        return [cls._init_from_db(**row) for row in rows]
+
+    @classmethod
+    async def page(cls, reach: Reach, *, after: str | None, limit: int) -> list[Self]:
+        """Those within reach behind this name, in their order."""
+        rows = await fetch(
+            f"""
+            SELECT * FROM collections WHERE ($1::text IS NULL OR name > $1) AND {within("name", "$2")}
+            ORDER BY name LIMIT $3
+            """,
+            after,
+            reach.names(),
+            limit,
         )
         return [cls._init_from_db(**row) for row in rows]
 

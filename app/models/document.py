@@ -20,15 +20,12 @@ from uuid import UUID
 
 import asyncpg
 from tortoise import Model, fields
-from tortoise.expressions import Subquery
 from tortoise.fields.db_defaults import Now
-from tortoise.queryset import QuerySet
 from uuid_utils.compat import uuid7
 
 from app.errors import Cancelled
 from app.models.attempt import BEGUN, ended
 from app.models.chunk import Chunk
-from app.models.collection import Collection
 from app.models.completion import Done, Ingested, complete
 from app.models.document_status import (
     CANCEL,
@@ -44,6 +41,7 @@ from app.models.document_status import (
     Stage,
 )
 from app.models.merge_patch import merged
+from app.models.reach import Reach, within
 from app.models.sql import fetch, transaction
 from app.models.told_error import told
 from app.models.turns import IS_NEARLY_FIRST, next_turn
@@ -122,10 +120,18 @@ class Document(Model):
         table = "documents"
 
     @classmethod
-    def shown(cls, **conditions: Any) -> QuerySet[Self]:
-        """Documents that these hold for, but for those that go with their collection."""
-        gone = Subquery(Collection.filter(deleting_at__isnull=False).values("name"))
-        return cls.filter(**conditions).exclude(collection__in=gone)
+    async def find(cls, document_id: UUID, reach: Reach) -> Self | None:
+        """The document; None when there is none within reach, or it goes with its collection."""
+        rows = await fetch(
+            f"""
+            SELECT * FROM documents WHERE id = $1 AND {within("collection", "$2")} AND collection NOT IN (
+                SELECT name FROM collections WHERE deleting_at IS NOT NULL
+            )
+            """,
+            document_id,
+            reach.names(),
+        )
+        return cls._init_from_db(**rows[0]) if rows else None
 
     # --- what a worker does ---------------------------------------------------------------------------------
 
@@ -354,9 +360,14 @@ class Document(Model):
         return cancelled is not None
 
     @classmethod
-    async def locked(cls, document_id: UUID) -> Self | None:
-        """The document as it is, and stays until the caller's transaction ends; None when there is none."""
-        rows = await fetch("SELECT * FROM documents WHERE id = $1 FOR UPDATE", document_id)
+    async def locked(cls, document_id: UUID, reach: Reach) -> Self | None:
+        """The document as it is, and stays until the caller's transaction ends; None when there is none
+        within reach."""
+        rows = await fetch(
+            f"SELECT * FROM documents WHERE id = $1 AND {within('collection', '$2')} FOR UPDATE",
+            document_id,
+            reach.names(),
+        )
         return cls._init_from_db(**rows[0]) if rows else None
 
     async def amend(self, patch: Mapping[str, Any], *, check: Callable[[Mapping[str, Any]], None]) -> Self:
@@ -391,12 +402,16 @@ class Document(Model):
         return self._init_from_db(**rows[0])
 
     @classmethod
-    async def remove(cls, document_id: UUID) -> Self | None:
-        """Delete the document with its chunks and its content; the row as it was, None when there is none."""
+    async def remove(cls, document_id: UUID, reach: Reach) -> Self | None:
+        """Delete the document with its chunks and its content.
+
+        Returns:
+            The row as it was; None when there is none within reach.
+        """
         rows = await fetch(
-            """
+            f"""
             WITH removed AS (
-                DELETE FROM documents WHERE id = $1 RETURNING *
+                DELETE FROM documents WHERE id = $1 AND {within("collection", "$2")} RETURNING *
             ), changed AS (
                 INSERT INTO chunk_changes (collection_id, chunks)
                 SELECT n.id, -chunk_count FROM removed JOIN collections AS n ON n.name = collection
@@ -405,6 +420,7 @@ class Document(Model):
             SELECT * FROM removed
             """,
             document_id,
+            reach.names(),
         )
         return cls._init_from_db(**rows[0]) if rows else None
 

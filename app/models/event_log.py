@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 from uuid import UUID
 
 from app.models.document_status import DocumentStatus
+from app.models.reach import Reach, within
 from app.models.sql import fetch
 
 #: Rows of one look; what was written in one transaction is never cut, and may make it more.
@@ -208,18 +209,20 @@ async def read(
     return sorted(changes, key=lambda change: change.id), place, has_more
 
 
-async def present(document_id: UUID) -> tuple[Place, Change | None]:
-    """How a document is, as if it had just become so, and the place at which it is; None if there is none."""
+async def present(document_id: UUID, reach: Reach) -> tuple[Place, Change | None]:
+    """How a document is, as if it had just become so, and the place at which it is; None if there is none
+    within reach."""
     rows = await fetch(
         f"""
         SELECT now.place::text, d.* FROM (SELECT pg_current_snapshot() AS place) AS now LEFT JOIN (
             SELECT id AS document_id, 0 AS id, 0 AS xid, updated_at AS at, {SHARED}, NULL::uuid[] AS batches
-            FROM documents WHERE id = $1 AND collection NOT IN (
+            FROM documents WHERE id = $1 AND {within("collection", "$2")} AND collection NOT IN (
                 SELECT name FROM collections WHERE deleting_at IS NOT NULL
             )
         ) AS d ON TRUE
         """,
         document_id,
+        reach.names(),
     )
     found = None if rows[0]["document_id"] is None else Change.of(rows[0])
     return Place.parse(rows[0]["place"]), found

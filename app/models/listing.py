@@ -10,6 +10,7 @@ from uuid import UUID
 
 from app.models.document import Document
 from app.models.document_status import DocumentStatus
+from app.models.reach import Reach, sent_within
 from app.models.sql import fetch
 
 
@@ -35,8 +36,8 @@ class DocumentFilter:
     error_code: str | None = None  # Of a FAILED one.
     batch_id: UUID | None = None
 
-    def conditions(self) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Those that are set, as SQL with `{}` for each value.
+    def conditions(self, reach: Reach) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Those that are set, and that of the reach, as SQL with `{}` for each value, or `{0}` and so on.
 
         Only what is asked for is in the statement, and statuses are in it as they are: so the planner sees
         which index is best, also when it plans once for all values.
@@ -44,8 +45,9 @@ class DocumentFilter:
         if self.statuses:
             listed = ", ".join(f"'{status}'" for status in sorted(set(self.statuses)))
             yield f"status IN ({listed})", ()
-        if self.collection is not None:
-            yield "collection || '' = {}", (self.collection,)  # As documents_by_collection has it.
+        names = reach.narrowed(None if self.collection is None else [self.collection])
+        if names is not None:
+            yield _of_collections(sorted(names))
         if self.external_id is not None:
             yield "external_id = {}", (self.external_id,)
         if self.external_id_prefix:
@@ -69,15 +71,26 @@ class DocumentFilter:
             yield "status = 'FAILED' AND error->>'code' = {}", (self.error_code,)
         if self.batch_id is not None:
             # An array, looked up id by id: of a join, the planner thinks that any page finds some soon.
+            batch = f"SELECT FROM batches WHERE id = {{0}} AND {sent_within('reach', '{1}')}"
             yield (
-                "id = ANY (ARRAY(SELECT document_id FROM batch_items WHERE batch_id = {}))",
-                (self.batch_id,),
+                "id = ANY (ARRAY("
+                f"SELECT document_id FROM batch_items WHERE batch_id = {{0}} AND EXISTS ({batch})))",
+                (self.batch_id, reach.names()),
             )
 
 
-def statement(chosen: DocumentFilter, *, after: Place | None, limit: int) -> tuple[str, list[object]]:
+def _of_collections(names: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+    """A condition as `documents_by_collection` has it; that of a single one is in the index's own order."""
+    if len(names) == 1:
+        return "collection || '' = {}", (names[0],)
+    return "collection || '' = ANY({}::text[])", (names,)
+
+
+def statement(
+    chosen: DocumentFilter, reach: Reach, *, after: Place | None, limit: int
+) -> tuple[str, list[object]]:
     """The query, and its values."""
-    conditions = list(chosen.conditions())
+    conditions = list(chosen.conditions(reach))
     if after is not None:
         conditions.append(("(created_at, id) < ({}, {})", after))
     values: list[object] = []
@@ -93,9 +106,9 @@ def statement(chosen: DocumentFilter, *, after: Place | None, limit: int) -> tup
     )
 
 
-async def listed(chosen: DocumentFilter, *, after: Place | None, limit: int) -> list[Document]:
-    """Documents behind a place, newest first."""
-    query, values = statement(chosen, after=after, limit=limit)
+async def listed(chosen: DocumentFilter, reach: Reach, *, after: Place | None, limit: int) -> list[Document]:
+    """Documents within reach behind a place, newest first."""
+    query, values = statement(chosen, reach, after=after, limit=limit)
     return [Document._init_from_db(**row) for row in await fetch(query, *values)]
 
 

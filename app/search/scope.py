@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 from uuid import UUID
 
 from app.models.collection import Collection
+from app.models.reach import Reach
 from app.models.sql import fetch
 from app.search.filters import SQL, All, Condition, Filter
 
@@ -34,8 +35,11 @@ class Scope:
     chunks: int | None  # In all of them; None: not known before looking.
 
     @classmethod
-    async def of(cls, names: Sequence[str] | None, condition: Filter | None) -> Self:
-        """The scope as it is now; names of collections that are not there are places with nothing in them."""
+    async def of(cls, names: Sequence[str] | None, condition: Filter | None, reach: Reach) -> Self:
+        """The scope as it is now, within reach. Collections that are not there, or out of reach, are places
+        with nothing in them."""
+        within = reach.narrowed(names)
+        names = None if within is None else sorted(within)
         known = await Collection.searched(names)
         if names is None and condition is None:
             return cls(known, None, sum(each.chunks for each in known))

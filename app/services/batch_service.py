@@ -21,6 +21,7 @@ from app.errors import (
 from app.models import acceptance
 from app.models.acceptance import Accepted, NewDocument
 from app.models.batch import Batch, ItemResult
+from app.models.reach import Reach
 from app.models.told_error import told
 from app.services.intake_service import IntakeService, Offer, small_document
 
@@ -65,9 +66,9 @@ class BatchService:
         self.max_items = max_items
 
     async def take(
-        self, batch_id: UUID, items: AsyncIterator[Offer | Refused]
+        self, batch_id: UUID, items: AsyncIterator[Offer | Refused], reach: Reach
     ) -> AsyncIterator[list[ItemResult]]:
-        """Accept the items; each group of results comes when it is durable.
+        """Accept the items that lie within reach; each group of results comes when it is durable.
 
         An offer's content is read before the next item is asked for.
 
@@ -76,10 +77,10 @@ class BatchService:
             ServiceError: The surroundings failed in a way that the next items would not survive either.
             Exception: Whatever `items` raises; those before were taken.
         """
-        async for group in self._grouped(self._entries(items)):
-            results, trouble = await self._settled(group)
+        async for group in self._grouped(self._entries(items, reach)):
+            results, trouble = await self._settled(group, reach)
             try:
-                await Batch.note(batch_id, results)
+                await Batch.note(batch_id, results, reach)
             except Exception as error:
                 trouble = trouble or database_error(error)
                 if trouble is None:
@@ -88,23 +89,24 @@ class BatchService:
             if trouble is not None:
                 raise trouble
 
-    async def _entries(self, items: AsyncIterator[Offer | Refused]) -> AsyncIterator[_Entry]:
+    async def _entries(self, items: AsyncIterator[Offer | Refused], reach: Reach) -> AsyncIterator[_Entry]:
         index = 0
         async for item in items:
             if index == self.max_items:
                 raise TooManyItems(self.max_items)
-            yield self._looked_at(index, item)
+            yield self._looked_at(index, item, reach)
             index += 1
 
-    def _looked_at(self, index: int, item: Offer | Refused) -> _Entry:
+    def _looked_at(self, index: int, item: Offer | Refused, reach: Reach) -> _Entry:
         if isinstance(item, Refused):
             return _Entry(index, item.name, error=item.error)
         name = item.path or item.external_id
-        content = item.content.read(self.intake.inline_content_bytes + 1)
-        if len(content) > self.intake.inline_content_bytes:
-            item.content.seek(0)
-            return _Entry(index, name, large=item)
         try:
+            reach.require(item.collection)
+            content = item.content.read(self.intake.inline_content_bytes + 1)
+            if len(content) > self.intake.inline_content_bytes:
+                item.content.seek(0)
+                return _Entry(index, name, large=item)
             return _Entry(index, name, small=small_document(item, content))
         except ServiceError as error:
             return _Entry(index, name, error=error)
@@ -148,12 +150,16 @@ class BatchService:
                 coming.cancel()
                 await asyncio.wait({coming})
 
-    async def _settled(self, group: list[_Entry]) -> tuple[list[ItemResult], ServiceError | None]:
+    async def _settled(
+        self, group: list[_Entry], reach: Reach
+    ) -> tuple[list[ItemResult], ServiceError | None]:
         """What became of each, and what makes it useless to go on."""
         accepted = await self._together([entry for entry in group if entry.small is not None])
         results, trouble = [], None
         for entry in group:
-            outcome = entry.error or accepted.get(entry.index) or trouble or await self._accepted(entry)
+            outcome = (
+                entry.error or accepted.get(entry.index) or trouble or await self._accepted(entry, reach)
+            )
             if isinstance(outcome, DatabaseUnavailable | DatabaseFull):
                 trouble = outcome
             results.append(_result(entry, outcome))
@@ -169,11 +175,11 @@ class BatchService:
             return {}
         return {entry.index: each for entry, each in zip(group, accepted, strict=True) if each is not None}
 
-    async def _accepted(self, entry: _Entry) -> Accepted | ServiceError:
+    async def _accepted(self, entry: _Entry, reach: Reach) -> Accepted | ServiceError:
         """One by itself, with all that `accept` knows."""
         try:
             if entry.large is not None:
-                return await self.intake.accept(entry.large)
+                return await self.intake.accept(entry.large, reach)
             assert entry.small is not None
             return await self.intake.accept_small(entry.small)
         except ServiceError as error:

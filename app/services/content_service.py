@@ -13,6 +13,7 @@ from app.errors import ContentMissing, DocumentNotFound, NotSearchable, VersionR
 from app.models.chunk import Chunk
 from app.models.document import Document
 from app.models.document_content import DocumentContent
+from app.models.reach import Reach
 from app.storage.content_store import ContentStore, RemoteContent
 
 #: Chunks that are in memory at once while a text is put together.
@@ -25,17 +26,17 @@ class ContentService:
     def __init__(self, *, store: ContentStore) -> None:
         self.store = store
 
-    async def open(self, document_id: UUID) -> tuple[Document, BinaryIO | RemoteContent]:
+    async def open(self, document_id: UUID, reach: Reach) -> tuple[Document, BinaryIO | RemoteContent]:
         """A document and its content; a file stays readable when the document is deleted meanwhile.
 
         Raises:
-            DocumentNotFound: There is none (any more).
+            DocumentNotFound: There is none within reach (any more).
             ContentMissing: The storage does not have it.
             StorageUnavailable: It cannot be asked just now.
         """
         missing: str | None = None
         while True:
-            document = await Document.shown(id=document_id).get_or_none()
+            document = await Document.find(document_id, reach)
             if document is None:
                 raise DocumentNotFound(document_id)
             if document.content_key is None:

@@ -85,12 +85,16 @@ class Listener:
         """Hand a batch over. Whoever leaves too much lying is cut off, and comes again for the rest."""
         if self._events + len(batch.changes) > MOST_EVENTS or len(self._waiting) >= MOST_BATCHES:
             log.info("listener_cut_off", waiting=self._events)
-            self._waiting.clear()
-            self._hub.leave(self)
+            self.cut_off()
             return
         self._waiting.append(batch)
         self._events += len(batch.changes)
         self._news.set()
+
+    def cut_off(self) -> None:
+        """Nothing more comes, nor what waits already; safe to repeat."""
+        self._waiting.clear()
+        self._hub.leave(self)
 
     def end(self) -> None:
         """Nothing comes after what waits already."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from app.errors import EmptyFile, IdempotencyKeyReused, UploadForgotten
@@ -13,6 +13,7 @@ from app.models import acceptance, uploads
 from app.models.acceptance import Accepted, NewDocument
 from app.models.document import DocumentStatus
 from app.models.idempotency_key import IdempotencyKey
+from app.models.reach import Reach
 from app.models.sql import transaction
 from app.parsing.detection import HEAD_BYTES, detect
 from app.services.group_commit import GroupCommit
@@ -41,16 +42,20 @@ class IntakeService:
         self.inline_content_bytes = inline_content_bytes
         self._together = GroupCommit()
 
-    async def accept(self, offer: Offer) -> Accepted:
+    async def accept(self, offer: Offer, reach: Reach) -> Accepted:
         """Make the offered document durable, or find the one that it is already.
 
         Raises:
+            Forbidden: Its collection lies out of reach.
             EmptyFile: There is nothing in it.
             UnsupportedMediaType: Its beginning shows that it cannot be read. What only reading can tell (a
                 damaged file, one without text) fails the document later.
             StorageFull, StorageUnavailable: It could not be stored; no document was written.
             IdempotencyKeyReused: The key came with another document before.
         """
+        reach.require(offer.collection)
+        if offer.idempotency_key is not None:
+            offer = replace(offer, idempotency_key=reach.own(offer.idempotency_key))
         inline = offer.content.read(self.inline_content_bytes + 1)
         if len(inline) <= self.inline_content_bytes:
             accepted = await self._accept_inline(offer, inline)

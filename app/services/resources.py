@@ -20,6 +20,7 @@ from app.services.content_service import ContentService
 from app.services.embedders import Embedders, opened
 from app.services.event_hub import EventHub
 from app.services.intake_service import IntakeService
+from app.services.key_service import KeyService
 from app.services.leases import Leases
 from app.services.progress import ProgressTeller
 from app.services.progress_feed import ProgressFeed
@@ -50,6 +51,7 @@ class APIResources:
     contents: ContentService
     stats: StatsService
     events: EventHub
+    keys: KeyService
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
         _reranker(settings) as reranker,
         _hub(settings) as events,
         StatsService() as stats,
+        KeyService() as keys,
     ):
         store = await _store(settings)
         intake = IntakeService(store=store, inline_content_bytes=settings.INLINE_CONTENT_BYTES)
@@ -94,6 +97,7 @@ async def open_api(settings: Settings) -> AsyncIterator[APIResources]:
             contents=ContentService(store=store),
             stats=stats,
             events=events,
+            keys=keys,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from app.embedding.protocol import TextKind
 from app.errors import EmbedderRefused, EmbedderUnavailable, ModelUnavailable, RerankerMissing
 from app.models.collection import Collection
+from app.models.reach import Reach
 from app.search.filters import Filter
 from app.search.fusion import Fused, at_most_of_each, fuse
 from app.search.hits import Hit, add_context, load
@@ -55,8 +56,8 @@ class SearchService:
         self.embedders = embedders
         self.reranker = reranker
 
-    async def search(self, asked: Search) -> list[Hit]:
-        """The best passages, best first.
+    async def search(self, asked: Search, reach: Reach) -> list[Hit]:
+        """The best passages within reach, best first.
 
         Raises:
             EmbedderUnavailable, EmbedderRefused, ModelUnavailable: The question cannot be embedded.
@@ -64,7 +65,7 @@ class SearchService:
         """
         if asked.rerank and self.reranker is None:
             raise RerankerMissing
-        scope = await Scope.of(asked.collections, asked.filter)
+        scope = await Scope.of(asked.collections, asked.filter, reach)
         # In a search by meaning alone, a minus or a quotation mark is a part of what is meant.
         question = Question(asked.query) if asked.mode == "vector" else Question.parse(asked.query)
         fused = fuse(await self._legs(asked, question, scope))

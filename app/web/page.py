@@ -18,10 +18,13 @@ from starlette.staticfiles import StaticFiles
 from tortoise.exceptions import BaseORMException
 
 from app import __version__
+from app.api.dependencies import access_of
 from app.api.errors import RETRY_AFTER_S, invalid_request, status_of
+from app.api.rights import reads_within_reach
 from app.core import wording
 from app.core.database import BROKEN, database_error
-from app.errors import InvalidRequest, ServiceError
+from app.errors import Forbidden, InvalidRequest, ServiceError
+from app.models.reach import Reach
 from app.web import words
 
 FOLDER = Path(__file__).parent
@@ -111,13 +114,20 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages, too: the API's are JSON, which is nothing to show to a person."""
+    """A route whose errors are pages, too: the API's are JSON, which is nothing to show to a person.
+
+    That goes for the error of a key with limits as well, which is shown no page but that.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        super().__init__(path, reads_within_reach(endpoint), **more)
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
             try:
+                _require_all(access_of(request).reach)
                 return await handler(request)
             except RequestValidationError as error:
                 return _error_page(request, invalid_request(error)[0])
@@ -132,6 +142,12 @@ class PageRoute(APIRoute):
         return handled
 
 
+def _require_all(reach: Reach) -> None:
+    """Every page has something of all collections in it: counts, menus, the queue."""
+    if reach.is_limited:
+        raise Forbidden("The pages want a key that opens all collections.", reach.collections)
+
+
 def _error_page(request: Request, error: ServiceError) -> Response:
     status = status_of(type(error))
     answer = page(request, "error.html", status=status, error=error, title=_title(error, status))
@@ -143,4 +159,6 @@ def _error_page(request: Request, error: ServiceError) -> Response:
 def _title(error: ServiceError, status: int) -> str:
     if isinstance(error, InvalidRequest):
         return "That cannot be shown"
+    if isinstance(error, Forbidden):
+        return "Not with this key"
     return "Not found" if status == 404 else "Just now this does not work"

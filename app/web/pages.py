@@ -13,9 +13,10 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Match
 
 from app.api.cursor import Cursor
-from app.api.dependencies import Resources
+from app.api.dependencies import Resources, Within
 from app.api.documents import MAX_ATTEMPTS, known
 from app.api.errors import status_of
+from app.api.rights import show_to_all
 from app.errors import InvalidRequest, ServiceError
 from app.models.attempt import Attempt
 from app.models.collection import Collection
@@ -44,7 +45,8 @@ def add_pages(app: FastAPI) -> None:
     asks = {"type": "http", "method": "GET", "path": "/events", "root_path": "", "headers": []}
     app.state.has_events = any(route.matches(asks)[0] is Match.FULL for route in app.routes)
     app.mount(ASSETS, Assets())
-    app.include_router(router)
+    show_to_all(app.router.routes[-1:])
+    app.router.routes.extend(router.routes)
 
 
 # --- upload ---------------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ async def upload_page(request: Request, resources: Resources) -> Response:
 
 
 @router.get("/ui/documents")
-async def documents_page(request: Request, resources: Resources) -> Response:
+async def documents_page(request: Request, resources: Resources, reach: Within) -> Response:
     """A page of the list, by the filters of `GET /documents`."""
     chosen = _said(request)
     refused: ServiceError | None = None
@@ -75,7 +77,7 @@ async def documents_page(request: Request, resources: Resources) -> Response:
     try:
         query: ListQuery = asked(ListQuery, {"limit": LISTED, **chosen})
         after = None if query.cursor is None else Cursor.decode(query.cursor)
-        documents = await listed(query.filter(), after=after, limit=query.limit + 1)
+        documents = await listed(query.filter(), reach, after=after, limit=query.limit + 1)
         if len(documents) > query.limit:
             documents = documents[: query.limit]
             cursor = Cursor.after(documents[-1]).encode()
@@ -114,10 +116,10 @@ def _status_tabs(filters: Mapping[str, Any]) -> list[tuple[DocumentStatus | None
 
 @router.get("/ui/documents/{document_id}")
 async def document_page(
-    request: Request, document_id: UUID, chunk: int = 0, version: int | None = None
+    request: Request, document_id: UUID, reach: Within, chunk: int = 0, version: int | None = None
 ) -> Response:
     """All about a document: how it went, what is said of it, and its text in chunks."""
-    document = await known(document_id)
+    document = await known(document_id, reach)
     attempts = await Attempt.filter(document_id=document_id).order_by("-attempt").limit(MAX_ATTEMPTS)
     reading = None
     if document.indexed_version is not None:
@@ -144,7 +146,7 @@ async def document_page(
 
 
 @router.get("/ui/search")
-async def search_page(request: Request, resources: Resources) -> Response:
+async def search_page(request: Request, resources: Resources, reach: Within) -> Response:
     """A question in the address, and its hits."""
     chosen = _said(request)
     hits: list[Hit] = []
@@ -153,7 +155,7 @@ async def search_page(request: Request, resources: Resources) -> Response:
     if "q" in chosen:
         try:
             query: SearchRequest = asked(SearchRequest, _question(chosen))
-            hits = await resources.search.search(query.asked())
+            hits = await resources.search.search(query.asked(), reach)
         except ServiceError as error:
             refused = error
     return page(

@@ -23,6 +23,7 @@ from app.models.backlog import FailedFilter
 from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested
 from app.models.document_content import DocumentContent
+from app.models.reach import EVERYTHING
 
 DIMENSIONS = 64
 VECTOR = np.full(DIMENSIONS, DIMENSIONS**-0.5, np.float16)
@@ -130,11 +131,11 @@ class World:
             self._send(known.document_id, is_sent=is_sent)
 
     async def retry_all(self) -> None:
-        await backlog.retry_failed(FailedFilter(), limit=100)
+        await backlog.retry_failed(FailedFilter(), EVERYTHING, limit=100)
 
     async def delete(self, number: int) -> None:
         known = self._one(number)
-        removed = await Document.remove(known.document_id)
+        removed = await Document.remove(known.document_id, EVERYTHING)
         assert (removed is None) == known.is_deleted
         known.is_deleted = True
 

@@ -38,6 +38,7 @@ from app.client.answers import (
 )
 from app.client.asynchronous.connection import AsyncConnection
 from app.client.asynchronous.ingesting import AsyncSender
+from app.client.asynchronous.keys import AsyncKeys
 from app.client.asynchronous.waiting import beside, sleep
 from app.client.asynchronous.watching import AsyncWatcher
 from app.client.asynchronous.webhooks import AsyncWebhooks
@@ -67,7 +68,7 @@ LONG_POLL_S = 30.0
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 2.0
 
 
-class AsyncSluice(AsyncWebhooks):
+class AsyncSluice(AsyncWebhooks, AsyncKeys):
     """A client of one Sluice server, for asyncio. Use as an async context manager, or `close` it.
 
     Calls that fail on the way, or that the server cannot carry out just now, are sent again a few times, as

@@ -52,6 +52,7 @@ from app.client.retries import Retries
 from app.client.settings import ClientSettings
 from app.client.synchronous.connection import Connection
 from app.client.synchronous.ingesting import Sender
+from app.client.synchronous.keys import Keys
 from app.client.synchronous.waiting import beside, sleep
 from app.client.synchronous.watching import Watcher
 from app.client.synchronous.webhooks import Webhooks
@@ -68,7 +69,7 @@ LONG_POLL_S = 30.0
 FIRST_LOOK_S, LAST_LOOK_S = 0.1, 2.0
 
 
-class Sluice(Webhooks):
+class Sluice(Webhooks, Keys):
     """A client of one Sluice server, for threads. Use as a context manager, or `close` it.
 
     Calls that fail on the way, or that the server cannot carry out just now, are sent again a few times, as

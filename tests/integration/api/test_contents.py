@@ -16,6 +16,7 @@ from app.api.cursor import ChunkCursor
 from app.errors import NoText, VersionReplaced
 from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document
+from app.models.reach import EVERYTHING
 from app.services import content_service
 from tests.object_server import ObjectServer
 from tests.support import indexed, indexing
@@ -176,7 +177,7 @@ async def test_a_content_that_is_being_sent_survives_its_document(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
     location = await posted(client, TEXT.encode(), "gates.txt")
-    _, file = await app.state.resources.contents.open(id_of(location))
+    _, file = await app.state.resources.contents.open(id_of(location), EVERYTHING)
     with file:
         assert (await client.delete(location)).status_code == 204
         assert file.read() == TEXT.encode()

@@ -18,6 +18,7 @@ from app.errors import EmbedderUnavailable, NoText
 from app.jobs.ingestion_job import process_ingestion
 from app.models.document import Document
 from app.models.merge_patch import merged
+from app.models.reach import EVERYTHING
 from app.models.sql import transaction
 from app.schemas.ingest import check_metadata
 from tests.support import indexed, indexing
@@ -259,7 +260,7 @@ async def test_who_finds_the_document_being_patched_sees_the_patch(
 
     async def patching() -> None:
         async with transaction():
-            document = await Document.locked(id_of(location))
+            document = await Document.locked(id_of(location), EVERYTHING)
             assert document is not None
             await document.amend(PATCH, check=check_metadata)
             outside.set()

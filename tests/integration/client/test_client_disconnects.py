@@ -15,6 +15,7 @@ from app.client import Item, Retries, Sluice, errors
 from app.client.answers import Delivery
 from app.core.queue import broker
 from tests.cutting import CuttingProxy, Phase
+from tests.keys import OWNER
 from tests.processes import APIProcess, api_process
 
 #: No waiting in tests; how long it is has tests of its own.
@@ -26,7 +27,9 @@ PHASES = [*Phase]
 @pytest.fixture(scope="module")
 def api(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[APIProcess]:
     folder = tmp_path_factory.mktemp("api")
-    with api_process({"STORAGE_URL": f"file://{folder / 'content'}"}, folder / "log") as process:
+    with api_process(
+        {"STORAGE_URL": f"file://{folder / 'content'}", "API_KEYS": OWNER}, folder / "log"
+    ) as process:
         yield process
     broker.flush_all()
 
@@ -40,14 +43,14 @@ def proxy(api: APIProcess) -> Iterator[CuttingProxy]:
 @pytest.fixture(scope="module")
 def client(proxy: CuttingProxy) -> Iterator[Sluice]:
     """Over the proxy."""
-    with Sluice(proxy.url, retries=QUICK) as client:
+    with Sluice(proxy.url, api_key=OWNER, retries=QUICK) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def direct(api: APIProcess) -> Iterator[Sluice]:
     """To the server itself."""
-    with Sluice(api.url) as client:
+    with Sluice(api.url, api_key=OWNER) as client:
         yield client
 
 
@@ -157,11 +160,35 @@ def test_a_webhook_is_not_made_twice_nor_tested_twice(over: Wires) -> None:
     assert len(list(over.direct.deliveries(made.webhook_id))) == 1
 
 
+KEY_CALLS: dict[str, Callable[[Sluice, UUID], Any]] = {
+    "key": lambda c, id_: c.key(id_).key_id == id_,
+    "keys": lambda c, id_: (found := c.keys()) and id_ in [each.key_id for each in found],
+    "delete_key": lambda c, id_: c.delete_key(id_) is None,
+}
+
+
+@pytest.mark.parametrize("name", KEY_CALLS)
+@pytest.mark.parametrize("phase", [Phase.WAITING])
+def test_a_call_about_keys_that_was_cut_has_the_right_result(over: Wires, phase: Phase, name: str) -> None:
+    key = over.direct.create_key("somebody")
+    over.proxy.arm(phase, phase)
+    assert KEY_CALLS[name](over.client, key.key_id)
+    assert over.proxy.cuts == 2
+
+
+def test_a_key_is_not_made_twice(over: Wires) -> None:
+    before = len(over.direct.keys())
+    over.proxy.arm(Phase.WAITING)
+    with pytest.raises(errors.ConnectionLost):
+        over.client.create_key("once")
+    assert len(over.direct.keys()) == before + 1
+
+
 def test_every_call_is_cut_somewhere() -> None:
     elsewhere = {"ingest", "ingest_many", "retry_failed", "download", "watch", "close", "stats"}
-    once = {"create_webhook", "test_webhook"}
+    once = {"create_webhook", "test_webhook", "create_key"}
     by_batch = {"batch", "batch_items", "wait_for_batch"}  # Looks like the others, at what a batch has made.
-    cut = {name.partition(" ")[0] for name in [*LOOKS, *MOVES, *WEBHOOK_CALLS]}
+    cut = {name.partition(" ")[0] for name in [*LOOKS, *MOVES, *WEBHOOK_CALLS, *KEY_CALLS]}
     assert cut | elsewhere | once | by_batch == {name for name in dir(Sluice) if not name.startswith("_")}
 
 

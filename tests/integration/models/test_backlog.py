@@ -17,6 +17,7 @@ from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
 from app.models.backlog import FailedFilter
 from app.models.document import Document
+from app.models.reach import EVERYTHING
 from tests.support import emptied_database
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -142,7 +143,7 @@ async def test_failed_documents_are_queued_again_by_what_they_are(
     ids = [await failed(n, errors[n % 2], collection="ab"[n // 2]) for n in range(4)]
     untouched = await accepted(9)
 
-    assert await backlog.retry_failed(chosen, limit=10) == len(expected)
+    assert await backlog.retry_failed(chosen, EVERYTHING, limit=10) == len(expected)
 
     queued = await Document.filter(status="PENDING").exclude(id=untouched)
     assert {document.id for document in queued} == {ids[n] for n in expected}
@@ -153,9 +154,9 @@ async def test_failed_documents_are_queued_again_by_what_they_are(
 async def test_documents_are_queued_again_by_their_ids_and_at_most_so_many() -> None:
     ids = [await failed(number, NoText()) for number in range(4)]
 
-    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=1) == 1
-    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=9) == 1
-    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), limit=9) == 0
+    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), EVERYTHING, limit=1) == 1
+    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), EVERYTHING, limit=9) == 1
+    assert await backlog.retry_failed(FailedFilter(document_ids=ids[1:3]), EVERYTHING, limit=9) == 0
     assert await Document.filter(status="FAILED").count() == 2
 
 

@@ -28,6 +28,7 @@ from app.models.document_status import (
     RETRY,
     Move,
 )
+from app.models.reach import EVERYTHING
 from tests.support import emptied_database
 
 PENDING, PROCESSING, COMPLETED, FAILED = DocumentStatus
@@ -369,8 +370,8 @@ async def is_waiting_for_a_lock() -> bool:
 
 async def test_removing_a_document_takes_its_chunks_and_content_and_stops_its_worker() -> None:
     document = await claimed()
-    assert await Document.remove(document.id) is not None
-    assert await Document.remove(document.id) is None
+    assert await Document.remove(document.id, EVERYTHING) is not None
+    assert await Document.remove(document.id, EVERYTHING) is None
 
     assert not await document.complete(ingested())
 

@@ -17,6 +17,7 @@ from app.core.config import Settings
 from app.core.database import connect
 from app.models.document_status import DocumentStatus
 from app.models.listing import DocumentFilter, Place, statement
+from app.models.reach import EVERYTHING, Reach
 
 DOCUMENTS = 100_000
 BATCH = UUID(int=1)
@@ -81,10 +82,10 @@ class Table:
 
         asyncio.run(run())
 
-    def plan(self, chosen: DocumentFilter, after: Place | None) -> dict[str, Any]:
+    def plan(self, chosen: DocumentFilter, after: Place | None, reach: Reach = EVERYTHING) -> dict[str, Any]:
         async def plan() -> str:
             connection: asyncpg.Connection = await connect(self.settings)
-            query, values = statement(chosen, after=after, limit=51)
+            query, values = statement(chosen, reach, after=after, limit=51)
             explained = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *values)
             await connection.close()
             return str(explained)
@@ -112,6 +113,18 @@ def test_a_filter_that_finds_few_reads_few(table: Table, name: str, *, is_deep: 
     plan = table.plan(DocumentFilter(**{name: RARE[name]}), after)
 
     assert pages(plan) < 8000, json.dumps(plan, indent=1)  # All of them are several times that.
+
+
+@pytest.mark.parametrize("is_deep", [False, True])
+@pytest.mark.parametrize("names", [[], ["rare"], ["rare", "none"], ["rare", "usual"]])
+@pytest.mark.parametrize("statuses", [(), (DocumentStatus.COMPLETED,)])
+def test_a_key_with_limits_reads_little_more_than_what_is_its_own(
+    table: Table, names: list[str], statuses: tuple[DocumentStatus, ...], *, is_deep: bool
+) -> None:
+    after = Place(NOW - timedelta(days=35), UUID(int=5)) if is_deep else None
+    plan = table.plan(DocumentFilter(statuses=statuses), after, Reach(frozenset(names)))
+
+    assert pages(plan) < 500, json.dumps(plan, indent=1)
 
 
 @pytest.mark.parametrize("is_deep", [False, True])

@@ -15,6 +15,7 @@ from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
 from app.models.backlog import FailedFilter
 from app.models.document import Document
+from app.models.reach import EVERYTHING
 from app.models.turns import LEEWAY
 from tests.support import emptied_database
 
@@ -80,7 +81,7 @@ async def test_a_collection_alone_is_worked_on_in_the_order_of_its_messages() ->
 
 async def test_a_message_whose_document_is_gone_is_good_for_another_but_for_none_that_is_not_due() -> None:
     gone, early, other = await posted("alone", 3)
-    await Document.remove(gone)
+    await Document.remove(gone, EVERYTHING)
     await Document.filter(id=early).update(next_attempt_at=IN_A_CENTURY, stage="retry_wait")
 
     claimed = await backlog.claim_next(gone, owner="w", lease_s=60)
@@ -101,7 +102,7 @@ async def test_what_is_retried_queues_up_again() -> None:
     await worked_on(waiting[:20])  # By now it is the turn of those after.
 
     await Document.retry(failed[0])
-    assert await backlog.retry_failed(FailedFilter(), limit=10) == 2
+    assert await backlog.retry_failed(FailedFilter(), EVERYTHING, limit=10) == 2
 
     assert await turns_of("failed") == [20, 21, 22]
 

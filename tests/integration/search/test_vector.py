@@ -17,6 +17,7 @@ from app.models import acceptance, vector_parts
 from app.models.acceptance import NewDocument
 from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch, transaction
 from app.models.vector_parts import parts_of
 from app.models.vector_space import VectorSpace
@@ -64,7 +65,9 @@ async def stored(collection: str, vectors: NDArray[np.float16]) -> UUID:
 
 
 async def nearest(question: NDArray[np.float32], top_k: int, *names: str, **how: Any) -> list[Ranked]:
-    return await nearest_chunks(question, await Scope.of(names or None, None), space_id=1, limit=top_k, **how)
+    return await nearest_chunks(
+        question, await Scope.of(names or None, None, EVERYTHING), space_id=1, limit=top_k, **how
+    )
 
 
 async def index_all(settings: Settings) -> None:
@@ -182,7 +185,7 @@ async def test_during_an_update_the_old_chunks_are_cited_by_their_own_title() ->
         )
 
     async def cited() -> tuple[object, ...]:
-        (hit,) = await SearchService(embedders=only(HashEmbedder())).search(Search(query="gate"))
+        (hit,) = await SearchService(embedders=only(HashEmbedder())).search(Search(query="gate"), EVERYTHING)
         return hit.title, hit.source_name, hit.metadata, hit.version
 
     document_id = (await acceptance.accept(version("1", "old"))).document_id

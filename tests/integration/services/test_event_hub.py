@@ -23,6 +23,7 @@ from app.models.batch import Batch, ItemResult
 from app.models.document import Document, Stage
 from app.models.document_status import DocumentStatus
 from app.models.event_log import Change, EventFilter, Place
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch
 from app.services import event_hub, progress
 from app.services.event_hub import EventHub, Listener
@@ -128,7 +129,7 @@ async def test_every_move_is_logged_once_and_beats_and_notes_are_not() -> None:
     other_id = (await acceptance.accept(new)).document_id
     await Document.cancel(other_id)
     await Document.retry(other_id)
-    await Document.remove(document_id)
+    await Document.remove(document_id, EVERYTHING)
 
     changes = await everything_after(before)
 
@@ -234,7 +235,7 @@ async def test_each_listener_is_told_what_its_filter_lets_through(hub: EventHub)
     batch_id = uuid4()
     a, b = await accepted(1, collection="a"), await accepted(2, collection="b")
     item = ItemResult(index=0, document_id=b, status=DocumentStatus.PENDING, created=True)
-    await Batch.note(batch_id, [item])
+    await Batch.note(batch_id, [item], EVERYTHING)
     filters = {
         "all": ALL,
         "b": EventFilter(document_id=b),
@@ -251,7 +252,7 @@ async def test_each_listener_is_told_what_its_filter_lets_through(hub: EventHub)
             await Document.retry(document_id)
         await told(listeners["all"], 4)
         for document_id in (a, b):
-            await Document.remove(document_id)
+            await Document.remove(document_id, EVERYTHING)
 
         heard = {}
         for name, count in {"all": 2, "b": 3, "in a": 3, "failed": 4, "batch": 3}.items():
@@ -292,7 +293,7 @@ async def test_who_comes_for_a_batch_during_a_look_is_told_what_that_look_finds(
     hub = EventHub(connect_held_up, ProgressFeed(channel))
     document_id, batch_id = await accepted(), uuid4()
     item = ItemResult(index=0, name="n", document_id=document_id, status="PENDING", created=True, queued=True)
-    await Batch.note(batch_id, [item])
+    await Batch.note(batch_id, [item], EVERYTHING)
     async with hub.listening(ALL):
         await held_up.is_asked.wait()  # By a look that asks for no batches: nobody wants any yet.
         await Document.cancel(document_id)

@@ -16,6 +16,7 @@ from app.errors import CollectionDeleting
 from app.models.acceptance import Accepted
 from app.models.collection import Collection
 from app.models.document import Document
+from app.models.reach import EVERYTHING
 from app.services.intake_service import IntakeService, Offer
 from app.storage.files import FileStore
 from tests.support import emptied_database
@@ -38,7 +39,7 @@ def offer(text: str, *, collection: str = "default", external_id: str | None = N
 
 
 async def all_of(intake: IntakeService, *offers: Offer) -> list[Accepted | BaseException]:
-    return await asyncio.gather(*map(intake.accept, offers), return_exceptions=True)
+    return await asyncio.gather(*(intake.accept(each, EVERYTHING) for each in offers), return_exceptions=True)
 
 
 async def transactions() -> int:
@@ -67,7 +68,7 @@ async def test_the_same_document_many_times_at_once_is_one(intake: IntakeService
 
 
 async def test_one_that_cannot_be_taken_spoils_nothing(intake: IntakeService) -> None:
-    await intake.accept(offer("old", external_id="known"))
+    await intake.accept(offer("old", external_id="known"), EVERYTHING)
     await Collection.filter(name="going").delete()
     await Collection.create(name="going")
     await connections.get("default").execute_query(
@@ -89,14 +90,16 @@ async def test_one_that_cannot_be_taken_spoils_nothing(intake: IntakeService) ->
 async def test_one_that_is_locked_for_long_keeps_no_other_waiting(
     intake: IntakeService, settings: Settings
 ) -> None:
-    await intake.accept(offer("old", external_id="being stored"))
+    await intake.accept(offer("old", external_id="being stored"), EVERYTHING)
     worker = await connect(settings)
     storing = worker.transaction()
     await storing.start()
     await worker.execute("UPDATE documents SET updated_at = now()")
     try:
-        locked = asyncio.create_task(intake.accept(offer("new", external_id="being stored")))
-        others = [asyncio.create_task(intake.accept(offer(f"other {number}"))) for number in range(5)]
+        locked = asyncio.create_task(intake.accept(offer("new", external_id="being stored"), EVERYTHING))
+        others = [
+            asyncio.create_task(intake.accept(offer(f"other {number}"), EVERYTHING)) for number in range(5)
+        ]
         await asyncio.wait(others, timeout=3)
         assert all(other.done() for other in others)
         assert not locked.done()

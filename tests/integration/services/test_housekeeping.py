@@ -20,6 +20,7 @@ from app.models.batch import Batch, BatchItem, ItemResult
 from app.models.document import Document
 from app.models.embedded_text import EmbeddedText
 from app.models.idempotency_key import IdempotencyKey
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch
 from app.services.housekeeping import clean
 from app.services.orphans import adopt
@@ -74,7 +75,7 @@ async def test_a_batch_goes_a_week_after_all_of_it_is_final(tmp_path: Path) -> N
         if name == "all refused":
             result = ItemResult(index=0, error={"code": "empty_file"})
         batches[name] = uuid4()
-        await Batch.note(batches[name], [result])
+        await Batch.note(batches[name], [result], EVERYTHING)
         await Batch.close(batches[name], None)
         if name != "under way":
             await Document.cancel(document_id)
@@ -95,7 +96,7 @@ async def test_a_batch_goes_a_week_after_all_of_it_is_final(tmp_path: Path) -> N
 async def test_a_batch_whose_reader_died_is_closed(tmp_path: Path) -> None:
     for age in ("2 hours", "1 minute"):
         batch_id = uuid4()
-        await Batch.note(batch_id, [ItemResult(index=0, error={"code": "empty_file"})])
+        await Batch.note(batch_id, [ItemResult(index=0, error={"code": "empty_file"})], EVERYTHING)
         await fetch(
             f"UPDATE batches SET touched_at = now() - interval '{age}' WHERE id = $1 RETURNING id", batch_id
         )

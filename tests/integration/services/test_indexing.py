@@ -16,6 +16,7 @@ from app.models import acceptance, vector_parts
 from app.models.acceptance import NewDocument
 from app.models.chunk import NewChunk
 from app.models.document import Document, Ingested
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch
 from app.models.vector_parts import parts_of
 from app.models.vector_space import VectorSpace
@@ -140,7 +141,7 @@ async def test_searches_find_the_same_whatever_is_indexed_meanwhile(
     is_over = asyncio.Event()
 
     async def search(*, is_exact: bool) -> list[int]:
-        scope = await Scope.of(None, None)
+        scope = await Scope.of(None, None, EVERYTHING)
         found = await nearest_chunks(question, scope, space_id=1, limit=10, is_exact=is_exact)
         return [ranked.chunk_id for ranked in found]
 

@@ -21,6 +21,7 @@ from app.errors import IdempotencyKeyReused, StorageUnavailable, UploadForgotten
 from app.models import acceptance, uploads
 from app.models.acceptance import Accepted, NewDocument
 from app.models.document import Document
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch
 from app.services import orphans
 from app.services.intake_service import IntakeService, Offer
@@ -91,11 +92,11 @@ async def key_of(accepted: Accepted) -> str:
 async def test_the_note_of_an_upload_ends_with_the_document_that_names_it(
     store: ObjectStore, intake: IntakeService, bucket: Path
 ) -> None:
-    first = await intake.accept(offer(external_id="gates"))
+    first = await intake.accept(offer(external_id="gates"), EVERYTHING)
     assert objects(bucket) == {await key_of(first): TEXT.encode()}
     assert await noted() == set()
 
-    second = await intake.accept(offer(TEXT * 2, external_id="gates"))
+    second = await intake.accept(offer(TEXT * 2, external_id="gates"), EVERYTHING)
     assert second.version == 2
     assert objects(bucket) == {await key_of(second): (TEXT * 2).encode()}
     assert await noted() == set()
@@ -106,14 +107,14 @@ async def test_what_is_known_already_keeps_its_first_content(
     intake: IntakeService, store: ObjectStore, bucket: Path, key: str | None
 ) -> None:
     fields = {"idempotency_key": key} if key else {}
-    first = await intake.accept(offer(**fields))
-    again = await intake.accept(offer(**fields))
+    first = await intake.accept(offer(**fields), EVERYTHING)
+    again = await intake.accept(offer(**fields), EVERYTHING)
 
     assert again.document_id == first.document_id
     assert objects(bucket) == {await key_of(first): TEXT.encode()}
     if key:
         with pytest.raises(IdempotencyKeyReused):
-            await intake.accept(offer(TEXT * 2, **fields))
+            await intake.accept(offer(TEXT * 2, **fields), EVERYTHING)
     # The notes of the others are forgotten like those of processes that were killed.
     await age_uploads()
     await remove_orphans(store)
@@ -135,12 +136,12 @@ async def test_an_upload_that_was_given_up_can_bring_no_document_and_leaves_noth
         return await accept(new)
 
     with patch.object(acceptance, "_accept", held_up), pytest.raises(UploadForgotten):
-        await intake.accept(offer())
+        await intake.accept(offer(), EVERYTHING)
 
     assert UploadForgotten.retryable
     assert await Document.all().count() == 0
     assert objects(bucket) == {}
-    assert (await intake.accept(offer())).created
+    assert (await intake.accept(offer(), EVERYTHING)).created
 
 
 async def test_an_object_that_comes_after_its_upload_was_given_up_is_removed_by_who_brought_it(
@@ -159,7 +160,7 @@ async def test_an_object_that_comes_after_its_upload_was_given_up_is_removed_by_
             yield stored
 
     with patch.object(store, "held", held_up), pytest.raises(UploadForgotten):
-        await intake.accept(offer())
+        await intake.accept(offer(), EVERYTHING)
     assert (await Document.all().count(), objects(bucket)) == (0, {})
 
 
@@ -202,9 +203,9 @@ async def test_of_two_at_once_the_document_waits_for_the_sweep(
 async def test_objects_that_nobody_names_go_and_all_others_stay(
     intake: IntakeService, store: ObjectStore, bucket: Path, every_folder: None
 ) -> None:
-    kept = await key_of(await intake.accept(offer()))
-    deleted = await intake.accept(offer(TEXT * 2))
-    await Document.remove(deleted.document_id)  # And then its process died.
+    kept = await key_of(await intake.accept(offer(), EVERYTHING))
+    deleted = await intake.accept(offer(TEXT * 2), EVERYTHING)
+    await Document.remove(deleted.document_id, EVERYTHING)  # And then its process died.
     await saved(store, b"of an upload that was given up before it was there")
     under_way = (await saved(store, b"on its way")).key
     await uploads.begin(under_way)
@@ -239,13 +240,13 @@ async def test_nothing_is_removed_from_the_bucket_of_another_database(
 async def test_a_store_that_is_away_refuses_for_now_and_what_it_could_not_remove_goes_later(
     intake: IntakeService, store: ObjectStore, object_server: ObjectServer, bucket: Path, every_folder: None
 ) -> None:
-    accepted = await intake.accept(offer())
+    accepted = await intake.accept(offer(), EVERYTHING)
     impatient = object_server.store(store.url, timeout_s=0.3)
     with object_server.silent():
         with pytest.raises(StorageUnavailable):
-            await IntakeService(store=impatient, inline_content_bytes=10).accept(offer(TEXT * 2))
+            await IntakeService(store=impatient, inline_content_bytes=10).accept(offer(TEXT * 2), EVERYTHING)
         key = await key_of(accepted)
-        await Document.remove(accepted.document_id)
+        await Document.remove(accepted.document_id, EVERYTHING)
         await impatient.delete(key)
     assert await Document.all().count() == 0
 

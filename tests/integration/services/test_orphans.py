@@ -20,6 +20,7 @@ from app.core.database import connect, database
 from app.models import acceptance
 from app.models.acceptance import Accepted, NewDocument
 from app.models.document import Document
+from app.models.reach import EVERYTHING
 from app.services.intake_service import IntakeService, Offer
 from app.services.orphans import BATCH, adopt, remove_orphans
 from app.storage.content_store import MARK, new_key
@@ -75,7 +76,7 @@ async def left_behind(store: FileStore, text: str = TEXT, *, suffix: str = "") -
 async def test_old_files_without_a_row_go_and_all_others_stay(
     store: FileStore, intake: IntakeService
 ) -> None:
-    accepted = await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
+    accepted = await intake.accept(Offer(content=io.BytesIO(TEXT.encode())), EVERYTHING)
     document = await Document.get(id=accepted.document_id)
     assert document.content_key is not None
     named = age(store.root / document.content_key)
@@ -95,9 +96,9 @@ async def test_old_files_without_a_row_go_and_all_others_stay(
 async def test_a_deleted_document_s_file_that_could_not_be_removed_goes_later(
     store: FileStore, intake: IntakeService
 ) -> None:
-    accepted = await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
+    accepted = await intake.accept(Offer(content=io.BytesIO(TEXT.encode())), EVERYTHING)
     (path,) = files(store)
-    await Document.remove(accepted.document_id)
+    await Document.remove(accepted.document_id, EVERYTHING)
 
     age(path)
     assert await remove_orphans(store) == 1
@@ -124,7 +125,7 @@ async def test_a_file_whose_accept_is_stopped_before_its_row_stays_however_old_i
         return await accept(new)
 
     with patch.object(acceptance, "accept", held_up):
-        accepting = asyncio.create_task(intake.accept(Offer(content=io.BytesIO(TEXT.encode()))))
+        accepting = asyncio.create_task(intake.accept(Offer(content=io.BytesIO(TEXT.encode())), EVERYTHING))
         await has_file.wait()
         (path,) = files(store)
         age(path, hours=48)
@@ -257,7 +258,7 @@ async def test_a_storage_with_files_is_adopted_only_when_a_row_names_one_of_them
 
     ours = FileStore(f"file://{tmp_path / 'ours'}")
     intake = IntakeService(store=ours, inline_content_bytes=10)
-    await intake.accept(Offer(content=io.BytesIO(TEXT.encode())))
+    await intake.accept(Offer(content=io.BytesIO(TEXT.encode())), EVERYTHING)
     await saved(ours, b"left behind")
     await adopt(ours)
 

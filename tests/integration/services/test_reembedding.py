@@ -25,6 +25,7 @@ from app.models import acceptance
 from app.models.acceptance import NewDocument
 from app.models.collection import SETTINGS_LOCK, Collection
 from app.models.document import Document, Ingested
+from app.models.reach import EVERYTHING
 from app.models.sql import fetch
 from app.models.vector_space import VectorSpace
 from app.services import reembedding
@@ -112,7 +113,7 @@ async def some(count: int, collection: str = "gates") -> list[UUID]:
 
 async def found(embedders: Embedders, collections: Sequence[str] | None = None, **how: Any) -> list[UUID]:
     asked = Search(query="gate six", mode="vector", top_k=200, collections=collections, **how)
-    return [hit.document_id for hit in await SearchService(embedders=embedders).search(asked)]
+    return [hit.document_id for hit in await SearchService(embedders=embedders).search(asked, EVERYTHING)]
 
 
 async def spaces_of(collection: str) -> dict[int, int]:
@@ -304,7 +305,7 @@ async def test_many_processes_that_are_killed_at_any_point_beside_updates_delete
         for document_id in sorted(ids)[1::5]:
             await asyncio.sleep(chance.uniform(0, 0.05))
             ids.discard(document_id)
-            await Document.remove(document_id)
+            await Document.remove(document_id, EVERYTHING)
 
     async def search() -> None:
         while not await is_done():

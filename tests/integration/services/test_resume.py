@@ -23,6 +23,7 @@ from app.models.acceptance import NewDocument
 from app.models.chunk import Chunk
 from app.models.document import Document
 from app.models.embedded_text import EmbeddedText
+from app.models.reach import EVERYTHING
 from app.parsing.sandbox import ParserPool
 from app.services import ingestion_service
 from app.services.ingestion_service import IngestionService
@@ -148,7 +149,7 @@ async def test_an_update_embeds_what_changed(service: IngestionService, embedder
 
 async def test_a_document_that_is_deleted_meanwhile_keeps_nothing(service: IngestionService) -> None:
     document = await claimed(await accepted(PARAGRAPHS))
-    await Document.remove(document.id)
+    await Document.remove(document.id, EVERYTHING)
 
     await EmbeddedText.keep(document.id, {b"k": np.full(64, 0.125, np.float16)})
 
