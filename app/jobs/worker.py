@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from types import FrameType
@@ -163,15 +163,14 @@ def _stop_once() -> None:
 
     Dramatiq would end its main thread at once and leave the others, with their documents, to run for ever.
     """
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    stop: Any = signal.getsignal(signal.SIGTERM)
+    # A signal may come in the middle of this handler, too; taking the one is a step that none divides.
+    stops: Iterator[Any] = iter((signal.getsignal(signal.SIGTERM),))
 
     def handle(number: int, frame: FrameType | None) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        stop(number, frame)
+        if (stop := next(stops, None)) is not None:
+            stop(number, frame)
 
-    for each in signals:
+    for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, handle)
 
 
