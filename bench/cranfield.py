@@ -6,6 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from typing import NamedTuple
 
 from bench.support import corpora
@@ -41,6 +42,13 @@ def cranfield() -> Cranfield:
         {str(number): " ".join(title.split()) for number, title in enumerate(queries, start=1)},
         dict(relevant),
     )
+
+
+def abstracts(count: int) -> list[str]:
+    """So many different texts: those of Cranfield, each once, and then again with a number before each."""
+    texts = list(dict.fromkeys(cranfield().texts.values()))  # Some stand there twice.
+    more = (f"{number} {text}" for number, text in enumerate(cycle(texts)))
+    return [*texts, *islice(more, max(count - len(texts), 0))][:count]
 
 
 def ndcg(ranking: Sequence[str], relevant: set[str], depth: int = 10) -> float:

@@ -18,6 +18,9 @@ from app.cli.stack import Stack
 #: Between two looks. Half of the time that is left, by the pace so far: near the end they come often.
 LEAST_S, MOST_S = 0.02, 1.0
 
+#: What one request may have.
+BATCH = 10_000
+
 
 class Imported(NamedTuple):
     """Seconds from the first byte that was sent."""
@@ -26,9 +29,7 @@ class Imported(NamedTuple):
     completed_s: float  # Until the last was COMPLETED, by the clock of the database, which is this machine's.
 
 
-async def imported(
-    stack: Stack, items: Sequence[Mapping[str, object]], *, in_batches_of: int = 100_000
-) -> Imported:
+async def imported(stack: Stack, items: Sequence[Mapping[str, object]]) -> Imported:
     """Post documents that are new to the service, and wait for the last one.
 
     Raises:
@@ -38,8 +39,8 @@ async def imported(
     async with _client(stack) as client:
         before = await completed(client)
         begun = time.time()
-        for first in range(0, len(items), in_batches_of):
-            lines = [json.dumps(item) + "\n" for item in items[first : first + in_batches_of]]
+        for first in range(0, len(items), BATCH):
+            lines = [json.dumps(item) + "\n" for item in items[first : first + BATCH]]
             answer = await client.post("/ingest/batch", content="".join(lines).encode(), headers=headers)
             answer.raise_for_status()
         return await _watched(stack, client, before + len(items), begun)

@@ -6,7 +6,6 @@ Cranfield's abstracts are posted in one batch; the real PDFs as files, several t
 from __future__ import annotations
 
 import asyncio
-import re
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import asyncpg
 
 from app.embedding.minilm import MiniLMEmbedder
+from bench.cranfield import abstracts
 from bench.importing import imported, imported_files
 from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bars
 from bench.support import Servers, conditions, corpora, servers, service
@@ -81,14 +81,6 @@ def main() -> None:
         figures={name: [run._asdict() for run in each] for name, each in runs.items()},
         pictures={"pipeline.svg": svg_bars(title, bars)},
     )
-
-
-def abstracts(count: int) -> list[str]:
-    """Of Cranfield, each once."""
-    xml = (corpora("cranfield") / "cran.all.1400.xml").read_text()
-    texts = [re.sub(r"\s+", " ", text).strip() for text in re.findall(r"<text>(.*?)</text>", xml, re.DOTALL)]
-    # Some abstracts stand there twice, and twice the same is one document.
-    return list(dict.fromkeys(text for text in texts if text))[:count]
 
 
 def readable_pdfs() -> list[Path]:

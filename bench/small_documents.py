@@ -20,8 +20,6 @@ from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bar
 from bench.support import Servers, conditions, servers, service
 
 WORDS = 200
-#: What one request may have.
-BATCH = 10_000
 #: Rows in a transaction of the COPY, which is what a loader would take.
 ROWS_AT_ONCE = 1000
 ROUNDS = 3
@@ -79,7 +77,7 @@ def measured(on: Servers, documents: int, *, workers: int) -> dict[str, float]:
     try:
         with service(workers=workers, settings=SETTINGS | urls) as stack:
             items = [{"text": text} for text in small_texts(documents)]
-            done = asyncio.run(imported(stack, items, in_batches_of=BATCH))
+            done = asyncio.run(imported(stack, items))
         return {SLUICE: documents / done.completed_s, **asyncio.run(copied_per_s(database_url, workers))}
     finally:
         on.drop(database_url)

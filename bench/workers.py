@@ -11,11 +11,10 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.cranfield import cranfield
+from bench.cranfield import abstracts
 from bench.importing import imported
 from bench.processes import API, MASTER, WORKER, api_pid, by_role
 from bench.report import Bar, figure, parser, publish, svg_bars, table, text_bars
@@ -26,8 +25,6 @@ SHORT, FULL = 400, 1300
 #: So that each worker has its model and parsers up and its statements prepared.
 WARM_UP = 40
 ROUNDS = 3
-#: What one request may have.
-BATCH = 10_000
 SETTINGS = {"EMBEDDER_THREADS": "1", "LOG_LEVEL": "WARNING"}
 POSTGRES, CLIENT = "PostgreSQL", "client"
 TOLD = (WORKER, POSTGRES, API, CLIENT)
@@ -73,13 +70,6 @@ def main() -> None:
     )
 
 
-def abstracts(count: int) -> list[str]:
-    """So many different texts: those of Cranfield, and then again with a number before each."""
-    texts = list(dict.fromkeys(cranfield().texts.values()))
-    more = (f"{number} {text}" for number, text in enumerate(cycle(texts)))
-    return [*texts, *islice(more, max(count - len(texts), 0))][:count]
-
-
 def measured(
     on: Servers, texts: Sequence[str], *, processes: Sequence[int], settings: Mapping[str, str], rounds: int
 ) -> dict[int, list[Run]]:
@@ -104,7 +94,7 @@ def measured_once(on: Servers, texts: Sequence[str], *, processes: int, settings
             asyncio.run(imported(stack, [{"text": text} for text in texts[:WARM_UP]]))
             items = [{"text": text} for text in texts[WARM_UP:]]
             before, others_before = cpu_by_role(on, url), others_seconds()
-            seconds = asyncio.run(imported(stack, items, in_batches_of=BATCH)).completed_s
+            seconds = asyncio.run(imported(stack, items)).completed_s
             after, others_after = cpu_by_role(on, url), others_seconds()
     finally:
         on.drop(database_url)

@@ -146,9 +146,7 @@ def agent_server(session: Session, sluice: AsyncSluice, *, may_write: bool) -> M
         "sluice", title="Sluice", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
 
-    def told(
-        tool: Callable[AskedT, Awaitable[ToldT]],
-    ) -> Callable[AskedT, Awaitable[ToldT]]:
+    def told(tool: Callable[AskedT, Awaitable[ToldT]]) -> Callable[AskedT, Awaitable[ToldT]]:
         @wraps(tool)
         async def telling(*asked: AskedT.args, **said: AskedT.kwargs) -> ToldT:
             try:
