@@ -33,7 +33,7 @@ from app.api.request_figures import CountRequests, RequestFigures
 from app.api.rights import show_to_all
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
-from app.core.process import last_words, told_of_stop
+from app.core.process import collect_less, last_words, told_of_stop
 from app.core.queue import broker
 from app.errors import StartupError
 from app.jobs.doorbell import Doorbell
@@ -93,3 +93,4 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 app = create_app(get_settings())
+collect_less()  # All that stays is loaded by now.

@@ -1,8 +1,9 @@
-"""How a process ends: one that cannot start, and one that is told to stop."""
+"""What a process sees to by itself: its end, and its memory."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+#: Objects made between two looks for garbage; Python's own 700 are two requests' worth.
+COLLECT_AFTER = 10_000
 
 
 def last_words(who: str, reason: str) -> int:
@@ -47,3 +51,13 @@ def told_of_stop(tell: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def collect_less() -> None:
+    """Let the garbage collector leave what has been loaded alone, and look less often at the rest.
+
+    What is loaded stays until the process ends. Otherwise a twentieth of the API's processor time goes there.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
