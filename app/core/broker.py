@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -60,11 +60,36 @@ class DoorbellBroker(RedisBroker):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)  # type: ignore[no-untyped-call]
         self._held = _Held()
+        self._rooms: dict[str, Callable[[], bool]] = {}
         self._drop_forgotten = self.client.register_script(DROP_FORGOTTEN)
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
         return DoorbellConsumer
+
+    @contextmanager
+    def fetching_while(self, queue_name: str, has_room: Callable[[], bool]) -> Iterator[None]:
+        """In the block, this process fetches from the queue only what it has room for, one by one.
+
+        What it does not fetch stays for others. Dramatiq would take twice as many as it has threads, and
+        whoever came later would have nothing to do.
+
+        Args:
+            queue_name: Of an actor.
+            has_room: Asked before each fetch, by the consumer's thread.
+        """
+        self._rooms[queue_name] = has_room
+        try:
+            yield
+        finally:
+            del self._rooms[queue_name]
+
+    def room(self, queue_name: str, *, most: int) -> int:
+        """How many messages may be fetched now, of as many as a consumer could take."""
+        has_room = self._rooms.get(queue_name)
+        if has_room is None:
+            return most
+        return min(most, 1) if has_room() else 0
 
     @contextmanager
     def held(self, *, message_id: str | None = None) -> Iterator[list[HeldMessage]]:

@@ -29,6 +29,9 @@ IDLE_WAIT_S = 1.5
 #: How long it waits where nothing in Redis would wake it.
 POLL_S = 0.05
 
+#: How often it looks whether there is room for more.
+ROOM_POLL_S = 0.02
+
 
 class DoorbellConsumer(_RedisConsumer):
     """Waits where it is woken, and lets an acknowledgement go that Redis does not take.
@@ -42,23 +45,29 @@ class DoorbellConsumer(_RedisConsumer):
         super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
         self._has_room = threading.Event()
         self._is_full = False
+        self._most = prefetch
         self._done: deque[str] = deque()  # Redis' ids of what is to be acknowledged before the next fetch.
 
     def __next__(self) -> dramatiq.MessageProxy | None:
         self._acknowledge_done()
         self._has_room.clear()
+        held = self.outstanding_message_count
+        room = self.broker.room(self.queue_name, most=max(self._most - held, 0))
+        self.prefetch = held + room
         message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         if message is None:
-            self._wait()
+            self._wait(room)
         return message
 
-    def _wait(self) -> None:
+    def _wait(self, room: int) -> None:
         """Until it is worth looking again, or for a moment."""
         held = self.outstanding_message_count
-        if held >= self.prefetch:
+        if held >= self._most:
             self._is_full = True
             self._has_room.wait(POLL_S)
             self._is_full = False
+        elif not room:
+            time.sleep(ROOM_POLL_S)
         elif held and self.queue_name.endswith(DELAYED):
             time.sleep(POLL_S)  # One of those may be due any time, and this thread sends it.
         else:

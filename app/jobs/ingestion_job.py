@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from structlog.contextvars import bound_contextvars
 from app.core.database import database_error
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
 from app.errors import Interrupted, LeaseLost, ModelChanged, PermanentError, ServiceError
+from app.jobs.overtaking import overtake
 from app.jobs.reconciler import Reconciler
 from app.jobs.webhook_job import sweep_for_ever
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
@@ -53,17 +55,30 @@ async def process_ingestion(document_id: str) -> None:
         await _ingest_in_company(document, resources)
 
 
-async def work_on_next() -> bool:
+async def work_on_next(*, small_only: bool = False) -> bool:
     """Ingest whichever document is due, without a message; False when none is, or this process stops."""
     resources = worker_resources()
     if resources.leases.is_stopping:
         return False
-    document = await backlog.claim_due(owner=worker_name(), lease_s=resources.settings.LEASE_S)
+    claim = backlog.claim_small if small_only else backlog.claim_due
+    document = await claim(owner=worker_name(), lease_s=resources.settings.LEASE_S)
     if document is None:
         return False
     with _let_go(document):
         await _ingest_in_company(document, resources)
     return True
+
+
+async def take_by_room() -> None:
+    """Leave messages in the queue for others while this process has enough in hand; until cancelled."""
+    resources = worker_resources()
+    with broker.fetching_while(process_ingestion.queue_name, resources.load.has_room):
+        await overtake(
+            resources.leases,
+            resources.load,
+            work_on_small=partial(work_on_next, small_only=True),
+            work_on_next=work_on_next,
+        )
 
 
 @contextmanager
@@ -174,6 +189,7 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
         chunker_for=resources.chunker_for,
         embedders=resources.embedders,
         together=resources.together,
+        load=resources.load,
     )
     async with resources.leases.held(document):
         ingested = await service.ingest_document(document)
@@ -217,7 +233,7 @@ broker.add_middleware(
             every_s=settings.SWEEP_S,
             backoff_s=settings.RETRY_BACKOFF_S,
         ),
-        {"webhooks": sweep_for_ever},
+        {"webhooks": sweep_for_ever, "room": take_by_room},
     ),
     after=AsyncIO,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from tortoise.exceptions import OperationalError
 
 from app.core.broker import QueueState
 from app.core.database import BROKEN, SILENT_AT_MOST_S
+from app.jobs.lanes import Lanes
 from app.models import backlog
 
 log = structlog.get_logger(__name__)
@@ -23,8 +24,6 @@ BATCH = 500
 
 #: After so many sweeps' time without an answer of the queue, workers look for documents themselves.
 BRIDGE_AFTER_SWEEPS = 2
-#: How many documents a process then has in hand: as many as Dramatiq gives it threads for.
-LANES = 8
 
 
 class Reconciler:
@@ -58,7 +57,7 @@ class Reconciler:
         self._every_s = every_s
         self._backoff_s = backoff_s
         self._sweeps: asyncio.Task[None] | None = None
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes()
         self._silent_since: float | None = None
 
     # --- its life -------------------------------------------------------------------------------------------
@@ -77,7 +76,7 @@ class Reconciler:
     async def close(self) -> None:
         """Stop, and wait for what is in hand."""
         self.stop()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await self._lanes.close()
 
     async def _run(self) -> None:
         while True:
@@ -122,10 +121,10 @@ class Reconciler:
         # only make it longer.
         unsent = await backlog.take_unsent(limit=BATCH, emptied_at=emptied_at, late_too=state.waiting < BATCH)
         await self._send_again(unsent)
-        if state.waiting >= BATCH and len(self._lanes) < LANES:
+        if state.waiting >= BATCH and self._lanes.free:
             # But each sweep works on the one that is due first, whose message may have been lost long ago: so
             # every document has its turn, however long the queue stays long.
-            self._open_lane(self._work_on_first())
+            self._lanes.open(self._work_on_next())
         return BATCH in {len(reaped), len(unsent)}
 
     async def _end_silent_writers(self) -> None:
@@ -169,25 +168,9 @@ class Reconciler:
         return since is not None and time.monotonic() - since >= BRIDGE_AFTER_SWEEPS * self._every_s
 
     def _bridge(self) -> None:
-        for _ in range(LANES - len(self._lanes)):
-            self._open_lane(self._work_without_messages())
-
-    def _open_lane(self, work: Coroutine[None, None, None]) -> None:
-        lane = asyncio.create_task(self._told(work))
-        self._lanes.add(lane)
-        lane.add_done_callback(self._lanes.discard)
+        for _ in range(self._lanes.free):
+            self._lanes.open(self._work_without_messages())
 
     async def _work_without_messages(self) -> None:
         while self._is_silent and await self._work_on_next():
             pass
-
-    async def _work_on_first(self) -> None:
-        await self._work_on_next()
-
-    async def _told(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except BROKEN as error:
-            log.warning("database_unreachable", error=str(error))
-        except Exception:
-            log.exception("bridge_failed")

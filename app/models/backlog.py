@@ -31,6 +31,9 @@ LATE_AT_MOST_S = 60
 #: that was left would work on while the others have nothing to do.
 LEFT_TO_OTHERS = 3
 
+#: How many larger ones a small document may overtake at the most.
+OVERTAKEN = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedFilter:
@@ -185,6 +188,22 @@ async def claim_due(*, owner: str, lease_s: float) -> Document | None:
             WHERE NOT EXISTS (SELECT FROM waiting) AND {QUEUED} AND next_attempt_at <= now()
             ORDER BY turn, id LIMIT $3 FOR UPDATE SKIP LOCKED
         ), next AS (SELECT id FROM waiting UNION ALL SELECT id FROM queued)
+        """,
+        limit=1,
+        owner=owner,
+        lease_s=lease_s,
+    )
+    return claimed[0] if claimed else None
+
+
+async def claim_small(*, owner: str, lease_s: float) -> Document | None:
+    """Take in hand the first document whose content is small; None when none of the first few is due."""
+    claimed = await _claim(
+        f"""
+        following AS (
+            SELECT id, content_key FROM documents AS q WHERE {QUEUED} AND next_attempt_at <= now()
+            ORDER BY turn, id LIMIT {OVERTAKEN} FOR UPDATE SKIP LOCKED
+        ), next AS (SELECT id FROM following WHERE content_key IS NULL LIMIT $3)
         """,
         limit=1,
         owner=owner,

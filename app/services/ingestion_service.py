@@ -21,6 +21,7 @@ from app.models.embedded_text import EmbeddedText, key_of
 from app.parsing.parsed_document import ParsedDocument
 from app.parsing.sandbox import ParserPool
 from app.services.embedders import Embedders, Model
+from app.services.load import Load
 from app.services.together import Together
 from app.storage.content_store import ContentStore
 
@@ -47,12 +48,14 @@ class IngestionService:
         chunker_for: Callable[[Embedder], Chunker],
         embedders: Embedders,
         together: Together,
+        load: Load,
     ) -> None:
         self.store = store
         self.parser = parser
         self.chunker_for = chunker_for
         self.embedders = embedders
         self.together = together
+        self.load = load
 
     async def ingest_document(self, document: Document) -> Ingested:
         """Turn an accepted document into chunks. Safe to run twice.
@@ -118,7 +121,8 @@ class IngestionService:
         missing = [text for text in dict.fromkeys(texts) if text not in vectors]
         if missing:
             # Half precision is what the column holds; as float32 a large document's vectors fill the memory.
-            new = (await model.embedder.embed(missing, TextKind.DOCUMENT)).astype(np.float16)
+            with self.load.embedding(len(missing)):
+                new = (await model.embedder.embed(missing, TextKind.DOCUMENT)).astype(np.float16)
             vectors |= zip(missing, new, strict=True)
             if not is_last:
                 await self._keep(document, missing, vectors, model)

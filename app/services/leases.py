@@ -102,8 +102,8 @@ class Leases:
                 self._busy.clear()
 
     def documents(self) -> list[Document]:
-        """All that this process has in hand."""
-        return [held.document for held in self._held]
+        """All that this process has in hand; for any thread to ask."""
+        return [held.document for held in tuple(self._held)]
 
     async def write_down(self, document: Document) -> None:
         """Write the progress of a document that is held now, in place of with the next beat.

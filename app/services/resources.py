@@ -22,6 +22,7 @@ from app.services.event_hub import EventHub
 from app.services.intake_service import IntakeService
 from app.services.key_service import KeyService
 from app.services.leases import Leases
+from app.services.load import Load
 from app.services.progress import ProgressTeller
 from app.services.progress_feed import ProgressFeed
 from app.services.search_service import SearchService
@@ -66,6 +67,7 @@ class WorkerResources:
     leases: Leases
     together: Together
     company: Company
+    load: Load
     progress: ProgressTeller
     webhooks: WebhookService
 
@@ -139,6 +141,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             leases=leases,
             together=Together(),
             company=Company(lambda: len(leases.documents())),
+            load=Load(leases.documents, readers=settings.PARSER_PROCESSES),
             progress=ProgressTeller(channel, leases),
             webhooks=webhooks,
         )

@@ -1,0 +1,74 @@
+"""How much a worker process has before it: whether it should take more in hand, or leave that to others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from app.models.document import Document, Stage
+
+#: So much embedding before it is enough for a process: what it takes beyond that waits longer than it must.
+ENOUGH_S = 1.0
+
+#: Chunks a second, before any have been seen to be embedded; and for how long they are counted.
+FIRST_PACE = 50.0
+COUNTED_S = 1.0
+
+
+class Load:
+    """Reckons in seconds of the model's work, and in files that nobody has read yet.
+
+    Args of the constructor:
+        in_hand: The documents that this process has; called by any thread.
+        readers: How many files are read at the same time. One that waits for its turn may hold anything.
+    """
+
+    def __init__(self, in_hand: Callable[[], Sequence[Document]], *, readers: int) -> None:
+        self._in_hand = in_hand
+        self._readers = readers
+        self._pace = FIRST_PACE
+        self._under_way = 0
+        self._counted_since = 0.0
+        self._busy_s = 0.0
+        self._embedded = 0
+
+    @contextmanager
+    def embedding(self, chunks: int) -> Iterator[None]:
+        """Notes how fast chunks are embedded, by any number of blocks at once."""
+        if self._under_way == 0:
+            self._counted_since = time.monotonic()
+        self._under_way += 1
+        try:
+            yield
+            self._embedded += chunks
+        finally:
+            self._under_way -= 1
+            self._reckon()
+
+    def has_room(self) -> bool:
+        """Whether this process should take more in hand; for any thread to ask."""
+        unread, chunks = 0, 0
+        for document in self._in_hand():
+            if document.stage == Stage.EMBEDDING:
+                chunks += (document.progress_total or 0) - (document.progress_done or 0)
+            elif document.stage != Stage.STORING and is_file(document):
+                unread += 1
+        return unread < self._readers and chunks < self._pace * ENOUGH_S
+
+    def files(self) -> int:
+        """How many of those in hand are files."""
+        return sum(map(is_file, self._in_hand()))
+
+    def _reckon(self) -> None:
+        now = time.monotonic()
+        self._busy_s += now - self._counted_since
+        self._counted_since = now
+        if self._busy_s >= COUNTED_S:
+            self._pace = (self._pace + self._embedded / self._busy_s) / 2
+            self._busy_s, self._embedded = 0.0, 0
+
+
+def is_file(document: Document) -> bool:
+    """Whether its content may be large: it is not in the database."""
+    return document.content_key is not None
