@@ -294,3 +294,31 @@ def test_a_forgotten_message_is_passed_over_and_leaves_nothing(
     wait_until(lambda: len(broker.heard) == 2)
     assert broker.heard == [named[-1], "unnamed"]
     wait_until(lambda: not client.keys("t:default*") and not client.keys("t:__acks__*"))
+
+
+def test_a_worker_without_room_leaves_messages_to_others_and_takes_one_by_one(
+    client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "IDLE_WAIT_S", 0.01)
+    for word in "abcd":
+        broker.ring.send(word)
+    has_room = False
+    consumer, other = broker.consume("default", prefetch=4), Broker(client).consume("default", prefetch=2)
+
+    with broker.fetching_while("default", lambda: has_room):
+        assert [next(consumer), next(consumer)] == [None, None]
+        assert [next(other).args, next(other).args] == [("a",), ("b",)]
+        has_room = True
+        assert next(consumer).args == ("c",)
+        assert client.llen(f"{broker.namespace}:default") == 1
+    assert next(consumer).args == ("d",)
+
+
+def test_room_in_one_queue_is_none_of_another_ones_business(broker: Broker) -> None:
+    with broker.fetching_while("default", lambda: False):
+        assert broker.room("default", most=16) == 0
+        assert broker.room("webhooks", most=16) == 16
+    with broker.fetching_while("default", lambda: True):
+        assert broker.room("default", most=16) == 1
+        assert broker.room("default", most=0) == 0
+    assert broker.room("default", most=16) == 16

@@ -15,7 +15,8 @@ from app.core.broker import QueueState
 from app.core.config import Settings
 from app.core.database import database
 from app.jobs import reconciler
-from app.jobs.reconciler import BATCH, LANES, Reconciler
+from app.jobs.lanes import LANES
+from app.jobs.reconciler import BATCH, Reconciler
 from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
 from app.models.document import Document

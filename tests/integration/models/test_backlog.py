@@ -215,3 +215,23 @@ async def test_company_leaves_most_of_the_last_ones_to_others() -> None:
     for document_id in ids[3:]:
         assert await backlog.claim_next(document_id, owner="me", lease_s=30)
     assert await backlog.claim_company(limit=31, owner="you", lease_s=30) == []
+
+
+async def test_a_small_document_overtakes_large_ones_but_not_any_number_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backlog, "OVERTAKEN", 4)
+    ids = [await accepted(number) for number in range(6)]
+    await connections.get("default").execute_query(
+        "UPDATE documents SET content_key = 'large' WHERE id = ANY($1)", [[ids[0], ids[1], ids[3], ids[4]]]
+    )
+
+    async def claimed() -> UUID | None:
+        document = await backlog.claim_small(owner="me", lease_s=30)
+        return document and document.id
+
+    assert await claimed() == ids[2]
+    assert await claimed() is None  # The other small one has too many before it.
+    for document_id in ids[:2]:
+        assert await backlog.claim_next(document_id, owner="you", lease_s=30)
+    assert await claimed() == ids[5]
