@@ -24,6 +24,7 @@ class HashEmbedder:
     """Adds up a fixed random direction per word, so that equal texts are equal and related ones near."""
 
     max_tokens = 512
+    computes_here = True
 
     def __init__(self, dimensions: int = 64) -> None:
         self.dimensions = dimensions

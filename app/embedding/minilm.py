@@ -47,6 +47,7 @@ class MiniLMEmbedder:
     model = "sentence-transformers/all-MiniLM-L6-v2"
     dimensions = 384
     max_tokens = MAX_TOKENS
+    computes_here = True
 
     def __init__(self, tokenizer: Tokenizer, encoder: Any, *, batch_tokens: int) -> None:
         self._tokenizer = tokenizer

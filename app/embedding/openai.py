@@ -100,6 +100,8 @@ class OpenAIEmbedder:
         patience_s: For all tries of one request, unless `timeout_s` is longer.
     """
 
+    computes_here = False
+
     def __init__(
         self,
         *,

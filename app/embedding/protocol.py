@@ -23,6 +23,7 @@ class Embedder(Protocol):
     model: str  # Names the vector space: vectors of two models are never mixed.
     dimensions: int
     max_tokens: int  # Of one text, special tokens not counted.
+    computes_here: bool  # In this process; a service elsewhere serves several calls at once as fast as one.
 
     def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Cut a text of any length into tokens: `(char_start, char_end)` of each, ascending.

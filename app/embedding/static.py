@@ -86,6 +86,7 @@ class StaticEmbedder:
 
     model = "wordllama-l2-supercat"
     max_tokens = MAX_TOKENS
+    computes_here = True
 
     def __init__(self, static_model: StaticModel) -> None:
         self.dimensions = static_model.dimensions

@@ -76,7 +76,8 @@ class IngestionService:
         is_small = len(parsed.text) <= SMALL_CHARS
         passages = chunker.split(parsed) if is_small else await asyncio.to_thread(chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
-        vectors = await self._embed(document, passages, model)
+        with self.load.before(document, model.embedder):
+            vectors = await self._embed(document, passages, model)
         if len(passages) > CHUNKS_PER_COPY:
             document.enter(Stage.STORING, unit="chunks", total=len(passages))
         else:

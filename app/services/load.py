@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
+from app.embedding.protocol import Embedder
 from app.models.document import Document, Stage
 
 #: So much embedding before it is enough for a process: what it takes beyond that waits longer than it must.
@@ -15,9 +17,12 @@ ENOUGH_S = 1.0
 FIRST_PACE = 50.0
 COUNTED_S = 1.0
 
+#: When it is known what a file holds.
+READ = (Stage.EMBEDDING, Stage.STORING)
+
 
 class Load:
-    """Reckons in seconds of the model's work, and in files that nobody has read yet.
+    """Reckons in seconds of a model's work in this process, and in files that nobody has read yet.
 
     Args of the constructor:
         in_hand: The documents that this process has; called by any thread.
@@ -28,10 +33,23 @@ class Load:
         self._in_hand = in_hand
         self._readers = readers
         self._pace = FIRST_PACE
+        self._before_model: dict[UUID, Document] = {}
         self._under_way = 0
         self._counted_since = 0.0
         self._busy_s = 0.0
         self._embedded = 0
+
+    @contextmanager
+    def before(self, document: Document, embedder: Embedder) -> Iterator[None]:
+        """In the block, count what of the document is not embedded yet, if that is work for this process."""
+        if not embedder.computes_here:
+            yield  # Several calls at once are as fast as one.
+            return
+        self._before_model[document.id] = document
+        try:
+            yield
+        finally:
+            del self._before_model[document.id]
 
     @contextmanager
     def embedding(self, chunks: int) -> Iterator[None]:
@@ -48,12 +66,11 @@ class Load:
 
     def has_room(self) -> bool:
         """Whether this process should take more in hand; for any thread to ask."""
-        unread, chunks = 0, 0
-        for document in self._in_hand():
-            if document.stage == Stage.EMBEDDING:
-                chunks += (document.progress_total or 0) - (document.progress_done or 0)
-            elif document.stage != Stage.STORING and is_file(document):
-                unread += 1
+        unread = sum(is_file(document) and document.stage not in READ for document in self._in_hand())
+        chunks = sum(
+            (document.progress_total or 0) - (document.progress_done or 0)
+            for document in tuple(self._before_model.values())
+        )
         return unread < self._readers and chunks < self._pace * ENOUGH_S
 
     def files(self) -> int:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+
 import pytest
 
+from app.embedding.hash import HashEmbedder
+from app.embedding.protocol import Embedder
 from app.models.document import Document, Stage
 from app.services import load as load_module
 from app.services.load import COUNTED_S, ENOUGH_S, FIRST_PACE, Load
@@ -19,10 +24,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def has_room(*in_hand: Document) -> bool:
-    return Load(lambda: in_hand, readers=READERS).has_room()
-
-
 def file() -> Document:
     return Document(content_key="somewhere")
 
@@ -34,6 +35,17 @@ def embedding(chunks: int, *, done: int = 0) -> Document:
     return document
 
 
+def has_room(*before: Document, in_hand: Sequence[Document] = (), embedder: Embedder | None = None) -> bool:
+    """With some before the model, and others in hand."""
+    load = Load(lambda: in_hand, readers=READERS)
+    with ExitStack() as work:
+        for document in before:
+            work.enter_context(load.before(document, embedder or HashEmbedder()))
+        found = load.has_room()
+    assert load.has_room() or in_hand
+    return found
+
+
 def test_there_is_room_until_more_chunks_wait_than_are_soon_embedded() -> None:
     enough = int(FIRST_PACE * ENOUGH_S)
     assert has_room()
@@ -42,29 +54,40 @@ def test_there_is_room_until_more_chunks_wait_than_are_soon_embedded() -> None:
     assert has_room(embedding(10 * enough, done=9 * enough + 1))
 
 
+def test_what_a_service_elsewhere_embeds_takes_no_room() -> None:
+    elsewhere = HashEmbedder()
+    elsewhere.computes_here = False
+    assert has_room(embedding(10_000), embedding(10_000), embedder=elsewhere)
+
+
 def test_there_is_none_beside_as_many_unread_files_as_are_read_at_once() -> None:
     files = [file() for _ in range(READERS)]
-    assert has_room(*files[1:], *(Document() for _ in range(20)))  # Small ones are read in a moment.
-    assert not has_room(*files)
+    small = [Document() for _ in range(20)]  # Read in a moment.
+    assert has_room(in_hand=[*files[1:], *small])
+    assert not has_room(in_hand=files)
     files[0].enter(Stage.PARSING)
-    assert not has_room(*files)
+    assert not has_room(in_hand=files)
     files[0].enter(Stage.EMBEDDING, unit="chunks", total=1)
-    assert has_room(*files)
+    assert has_room(in_hand=files)
     files[0].enter(Stage.STORING)
-    assert has_room(*files)
+    assert has_room(in_hand=files)
 
 
 def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> None:
-    in_hand = [embedding(300)]
-    load = Load(lambda: in_hand, readers=READERS)
-    assert not load.has_room()
+    load = Load(list, readers=READERS)
+
+    def has_room() -> bool:
+        with load.before(embedding(300), HashEmbedder()):
+            return load.has_room()
+
+    assert not has_room()
     for _ in range(20):
         with load.embedding(200), load.embedding(200):  # Two at once take as long as both together.
             clock.now += COUNTED_S
         clock.now += 100  # With nothing to do.
-    assert load.has_room()
+    assert has_room()
     for _ in range(20):
         with pytest.raises(OSError, match="away"), load.embedding(400):
             clock.now += COUNTED_S
             raise OSError("away")
-    assert not load.has_room()
+    assert not has_room()
