@@ -60,7 +60,7 @@ class DoorbellBroker(RedisBroker):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)  # type: ignore[no-untyped-call]
         self._held = _Held()
-        self._rooms: dict[str, Callable[[], bool]] = {}
+        self._rooms: dict[str, Callable[[int], bool]] = {}
         self._drop_forgotten = self.client.register_script(DROP_FORGOTTEN)
 
     @property
@@ -68,7 +68,7 @@ class DoorbellBroker(RedisBroker):
         return DoorbellConsumer
 
     @contextmanager
-    def fetching_while(self, queue_name: str, has_room: Callable[[], bool]) -> Iterator[None]:
+    def fetching_while(self, queue_name: str, has_room: Callable[[int], bool]) -> Iterator[None]:
         """In the block, this process fetches from the queue only what it has room for, one by one.
 
         What it does not fetch stays for others. Dramatiq would take twice as many as it has threads, and
@@ -76,7 +76,8 @@ class DoorbellBroker(RedisBroker):
 
         Args:
             queue_name: Of an actor.
-            has_room: Asked before each fetch, by the consumer's thread.
+            has_room: Asked before each fetch, by the consumer's thread, which says how many messages it has
+                fetched that are not done.
         """
         self._rooms[queue_name] = has_room
         try:
@@ -84,12 +85,13 @@ class DoorbellBroker(RedisBroker):
         finally:
             del self._rooms[queue_name]
 
-    def room(self, queue_name: str, *, most: int) -> int:
-        """How many messages may be fetched now, of as many as a consumer could take."""
+    def room(self, queue_name: str, *, held: int, most: int) -> int:
+        """How many messages a consumer may fetch now that holds some, and could hold so many."""
         has_room = self._rooms.get(queue_name)
         if has_room is None:
-            return most
-        return min(most, 1) if has_room() else 0
+            return max(most - held, 0)
+        # Dramatiq takes twice as many as it has threads; the second half would wait here, and not for others.
+        return 1 if held < most / 2 and has_room(held) else 0
 
     @contextmanager
     def held(self, *, message_id: str | None = None) -> Iterator[list[HeldMessage]]:

@@ -30,7 +30,7 @@ IDLE_WAIT_S = 1.5
 POLL_S = 0.05
 
 #: How often it looks whether there is room for more.
-ROOM_POLL_S = 0.02
+ROOM_POLL_S = 0.005
 
 
 class DoorbellConsumer(_RedisConsumer):
@@ -52,7 +52,7 @@ class DoorbellConsumer(_RedisConsumer):
         self._acknowledge_done()
         self._has_room.clear()
         held = self.outstanding_message_count
-        room = self.broker.room(self.queue_name, most=max(self._most - held, 0))
+        room = self.broker.room(self.queue_name, held=held, most=self._most)
         self.prefetch = held + room
         message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         if message is None:
@@ -67,7 +67,7 @@ class DoorbellConsumer(_RedisConsumer):
             self._has_room.wait(POLL_S)
             self._is_full = False
         elif not room:
-            time.sleep(ROOM_POLL_S)
+            self._has_room.wait(ROOM_POLL_S)
         elif held and self.queue_name.endswith(DELAYED):
             time.sleep(POLL_S)  # One of those may be due any time, and this thread sends it.
         else:

@@ -52,7 +52,8 @@ async def process_ingestion(document_id: str) -> None:
     resources = worker_resources()
     document = await _claim(document_id, resources)
     if document is not None:
-        await _ingest_in_company(document, resources)
+        with resources.load.claimed():
+            await _ingest_in_company(document, resources)
 
 
 async def work_on_next(*, small_only: bool = False) -> bool:

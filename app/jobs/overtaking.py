@@ -14,7 +14,7 @@ from app.services.load import Load
 OVERTAKING_S = 0.5
 
 #: How long they wait for it, before a process that has none takes one more.
-LONGEST_WAIT_S = 15.0
+LONGEST_WAIT_S = 30.0
 
 
 async def overtake(

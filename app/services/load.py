@@ -14,8 +14,11 @@ from app.models.document import Document, Stage
 ENOUGH_S = 1.0
 
 #: Chunks a second, before any have been seen to be embedded; and for how long they are counted.
-FIRST_PACE = 50.0
-COUNTED_S = 1.0
+FIRST_PACE = 150.0
+COUNTED_S = 0.5
+
+#: What a file counts for that nobody has read yet.
+UNREAD_CHUNKS = 64
 
 #: When it is known what a file holds.
 READ = (Stage.EMBEDDING, Stage.STORING)
@@ -33,6 +36,7 @@ class Load:
         self._in_hand = in_hand
         self._readers = readers
         self._pace = FIRST_PACE
+        self._claimed = 0
         self._before_model: dict[UUID, Document] = {}
         self._under_way = 0
         self._counted_since = 0.0
@@ -64,14 +68,29 @@ class Load:
             self._under_way -= 1
             self._reckon()
 
-    def has_room(self) -> bool:
-        """Whether this process should take more in hand; for any thread to ask."""
-        unread = sum(is_file(document) and document.stage not in READ for document in self._in_hand())
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """In the block, a message is worked on of which it is known what it brought."""
+        self._claimed += 1
+        try:
+            yield
+        finally:
+            self._claimed -= 1
+
+    def has_room(self, messages: int = 0) -> bool:
+        """Whether this process should take more in hand; for any thread to ask.
+
+        Args:
+            messages: How many it has fetched that are not done. Those of which nothing is known yet may each
+                bring a file.
+        """
+        unread = max(messages - self._claimed, 0)
+        unread += sum(is_file(document) and document.stage not in READ for document in self._in_hand())
         chunks = sum(
             (document.progress_total or 0) - (document.progress_done or 0)
             for document in tuple(self._before_model.values())
         )
-        return unread < self._readers and chunks < self._pace * ENOUGH_S
+        return unread < self._readers and chunks + unread * UNREAD_CHUNKS < self._pace * ENOUGH_S
 
     def files(self) -> int:
         """How many of those in hand are files."""

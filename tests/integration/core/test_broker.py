@@ -305,7 +305,7 @@ def test_a_worker_without_room_leaves_messages_to_others_and_takes_one_by_one(
     has_room = False
     consumer, other = broker.consume("default", prefetch=4), Broker(client).consume("default", prefetch=2)
 
-    with broker.fetching_while("default", lambda: has_room):
+    with broker.fetching_while("default", lambda _: has_room):
         assert [next(consumer), next(consumer)] == [None, None]
         assert [next(other).args, next(other).args] == [("a",), ("b",)]
         has_room = True
@@ -315,10 +315,9 @@ def test_a_worker_without_room_leaves_messages_to_others_and_takes_one_by_one(
 
 
 def test_room_in_one_queue_is_none_of_another_ones_business(broker: Broker) -> None:
-    with broker.fetching_while("default", lambda: False):
-        assert broker.room("default", most=16) == 0
-        assert broker.room("webhooks", most=16) == 16
-    with broker.fetching_while("default", lambda: True):
-        assert broker.room("default", most=16) == 1
-        assert broker.room("default", most=0) == 0
-    assert broker.room("default", most=16) == 16
+    with broker.fetching_while("default", lambda held: held < 2):
+        assert broker.room("default", held=1, most=16) == 1
+        assert broker.room("default", held=2, most=16) == 0
+        assert broker.room("default", held=1, most=2) == 0
+        assert broker.room("webhooks", held=2, most=16) == 14
+    assert broker.room("default", held=2, most=16) == 14

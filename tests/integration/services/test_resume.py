@@ -27,6 +27,7 @@ from app.models.reach import EVERYTHING
 from app.parsing.sandbox import ParserPool
 from app.services import ingestion_service
 from app.services.ingestion_service import IngestionService
+from app.services.load import Load
 from app.services.together import Together
 from app.storage.files import FileStore
 from tests.support import emptied_database, only, saved, vectors_of
@@ -85,6 +86,7 @@ def service(settings: Settings, parser: ParserPool, embedder: FailingEmbedder) -
         chunker_for=lambda _: chunker,
         embedders=only(embedder),
         together=Together(),
+        load=Load(list, readers=1),
     )
 
 

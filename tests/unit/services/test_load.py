@@ -73,6 +73,16 @@ def test_there_is_none_beside_as_many_unread_files_as_are_read_at_once() -> None
     assert has_room(in_hand=files)
 
 
+def test_a_message_of_which_nothing_is_known_may_bring_a_file() -> None:
+    load = Load(list, readers=READERS)
+    assert load.has_room(READERS - 1)
+    assert not load.has_room(READERS)
+    with load.claimed():
+        assert load.has_room(READERS)
+        assert not load.has_room(READERS + 1)
+    assert not load.has_room(READERS)
+
+
 def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> None:
     load = Load(list, readers=READERS)
 
