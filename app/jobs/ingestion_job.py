@@ -20,6 +20,7 @@ from structlog.contextvars import bound_contextvars
 from app.core.database import database_error
 from app.core.queue import broker, settings  # Sets the global broker: before any actor is declared.
 from app.errors import Interrupted, LeaseLost, ModelChanged, PermanentError, ServiceError
+from app.jobs.lanes import Lanes
 from app.jobs.overtaking import overtake
 from app.jobs.reconciler import Reconciler
 from app.jobs.webhook_job import sweep_for_ever
@@ -77,6 +78,7 @@ async def take_by_room() -> None:
         await overtake(
             resources.leases,
             resources.load,
+            lanes,
             work_on_small=partial(work_on_next, small_only=True),
             work_on_next=work_on_next,
         )
@@ -223,6 +225,9 @@ async def _insist(move: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(INSIST_EVERY_S)
 
 
+#: The reconciler's, who waits for them when the process stops.
+lanes = Lanes()
+
 broker.add_middleware(
     WorkerLifecycle(
         settings,
@@ -231,6 +236,7 @@ broker.add_middleware(
             look=lambda: broker.look(process_ingestion.queue_name),
             mark=broker.mark,
             work_on_next=work_on_next,
+            lanes=lanes,
             every_s=settings.SWEEP_S,
             backoff_s=settings.RETRY_BACKOFF_S,
         ),

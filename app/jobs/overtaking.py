@@ -20,6 +20,7 @@ LONGEST_WAIT_S = 30.0
 async def overtake(
     leases: Leases,
     load: Load,
+    lanes: Lanes,
     *,
     work_on_small: Callable[[], Awaitable[object]],
     work_on_next: Callable[[], Awaitable[object]],
@@ -28,22 +29,19 @@ async def overtake(
 
     Args:
         leases, load: Of this process.
+        lanes: Where the documents are worked on; their owner waits for them when the process stops.
         work_on_small: Takes the next small document in hand, to its end, if one is due.
         work_on_next: The same with whichever is next.
     """
-    lanes = Lanes()
     full_since = time.monotonic()
-    try:
-        while True:
-            await leases.wait_for_work()
-            await asyncio.sleep(OVERTAKING_S)
-            now = time.monotonic()
-            if load.has_room():
-                full_since = now
-            elif now - full_since >= LONGEST_WAIT_S and load.files() < LANES and lanes.free:
-                lanes.open(work_on_next())
-                full_since = now
-            elif lanes.free:
-                lanes.open(work_on_small())
-    finally:
-        await lanes.close()
+    while True:
+        await leases.wait_for_work()
+        await asyncio.sleep(OVERTAKING_S)
+        now = time.monotonic()
+        if load.has_room():
+            full_since = now
+        elif now - full_since >= LONGEST_WAIT_S and load.files() < LANES and lanes.free:
+            lanes.open(work_on_next())
+            full_since = now
+        elif lanes.free:
+            lanes.open(work_on_small())

@@ -36,6 +36,7 @@ class Reconciler:
         look: How the queue is.
         mark: Marks the queue with the present moment, until somebody empties it.
         work_on_next: Takes the next due document in hand, to its end; False when there is none.
+        lanes: Where it does so; `close` waits for all that is in them.
         every_s: Seconds from one sweep to the next.
         backoff_s: What the waits after a worker's death are reckoned by.
     """
@@ -47,6 +48,7 @@ class Reconciler:
         look: Callable[[], QueueState],
         mark: Callable[[datetime], datetime],
         work_on_next: Callable[[], Awaitable[bool]],
+        lanes: Lanes,
         every_s: float,
         backoff_s: float,
     ) -> None:
@@ -57,7 +59,7 @@ class Reconciler:
         self._every_s = every_s
         self._backoff_s = backoff_s
         self._sweeps: asyncio.Task[None] | None = None
-        self._lanes = Lanes()
+        self._lanes = lanes
         self._silent_since: float | None = None
 
     # --- its life -------------------------------------------------------------------------------------------

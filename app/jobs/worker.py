@@ -24,7 +24,6 @@ from app.core.config import Settings
 from app.core.database import connect
 from app.core.logging import configure_logging
 from app.core.process import last_words
-from app.core.tasks import end
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.schemas.webhook import message_body
@@ -133,7 +132,7 @@ class WorkerLifecycle(Middleware):
         }.items():
             running = asyncio.create_task(chore, name=name)
             running.add_done_callback(_told_of_end)
-            self._open_things.push_async_callback(end, running)
+            self._open_things.callback(running.cancel)
         log.info("worker_started", worker=worker_name(), model=_resources.embedders.default.embedder.model)
 
     async def _drain(self) -> None:

@@ -15,7 +15,7 @@ from app.core.broker import QueueState
 from app.core.config import Settings
 from app.core.database import database
 from app.jobs import reconciler
-from app.jobs.lanes import LANES
+from app.jobs.lanes import LANES, Lanes
 from app.jobs.reconciler import BATCH, Reconciler
 from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
@@ -62,6 +62,7 @@ class Queue:
             look=self.look,
             mark=self.mark,
             work_on_next=work_on_next or nothing_is_due,  # type: ignore[arg-type]
+            lanes=Lanes(),
             every_s=every_s,
             backoff_s=0,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.tasks import end
 from app.jobs import overtaking
-from app.jobs.lanes import LANES
+from app.jobs.lanes import LANES, Lanes
 
 SMALL, ANY = "small", "any"
 
@@ -43,10 +43,12 @@ class Process:
 
     @asynccontextmanager
     async def overtaking(self) -> AsyncIterator[None]:
+        lanes = Lanes()
         task = asyncio.create_task(
             overtaking.overtake(
                 self,  # type: ignore[arg-type]
                 self,  # type: ignore[arg-type]
+                lanes,
                 work_on_small=lambda: self._take(SMALL),
                 work_on_next=lambda: self._take(ANY),
             )
@@ -54,8 +56,9 @@ class Process:
         try:
             yield
         finally:
-            self.may_end.set()
             await end(task)
+            self.may_end.set()
+            await lanes.close()
 
     async def looked(self, times: int) -> None:
         """Return when it has looked so many times more."""
@@ -79,7 +82,7 @@ async def test_without_room_small_documents_are_taken_in_as_many_lanes_as_there_
     async with process.overtaking():
         await process.looked(LANES + 5)
         assert process.taken == [SMALL] * LANES
-    assert process.ended == LANES  # Whoever stops the process waits for them.
+    assert process.ended == LANES  # They go on when nothing more is taken.
 
 
 async def test_one_that_has_waited_long_is_taken_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
