@@ -21,6 +21,7 @@ from app.core.broker import DoorbellBroker
 from app.core.config import Settings
 from app.core.database import database, migrate
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
+from app.jobs.lanes import Lanes
 from app.jobs.reconciler import BATCH, Reconciler
 from app.models import backlog
 from bench.support import conditions
@@ -80,6 +81,7 @@ class Bench:
             look=lambda: self.broker.look("default"),
             mark=self.broker.mark,
             work_on_next=nothing_is_due,
+            lanes=Lanes(),
             every_s=5,
             backoff_s=10,
         )

@@ -19,6 +19,7 @@ import asyncpg
 from app.core.broker import QueueState
 from app.core.config import Settings
 from app.core.database import database
+from app.jobs.lanes import Lanes
 from app.jobs.reconciler import Reconciler
 from app.models import backlog
 from app.services.group_commit import GroupCommit
@@ -98,6 +99,7 @@ async def a_sweep() -> Callable[[int], Awaitable[None]]:
         look=lambda: queue,
         mark=lambda moment: moment,
         work_on_next=nothing_is_due,
+        lanes=Lanes(),
         every_s=5,
         backoff_s=10,
     )
