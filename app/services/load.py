@@ -90,7 +90,9 @@ class Load:
             (document.progress_total or 0) - (document.progress_done or 0)
             for document in tuple(self._before_model.values())
         )
-        return unread < self._readers and chunks + unread * UNREAD_CHUNKS < self._pace * ENOUGH_S
+        waiting = chunks + unread * UNREAD_CHUNKS
+        # Without anything before it, always: a model that fails for a while has no pace at all.
+        return unread < self._readers and (not waiting or waiting < self._pace * ENOUGH_S)
 
     def files(self) -> int:
         """How many of those in hand are files."""

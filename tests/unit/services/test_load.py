@@ -101,3 +101,8 @@ def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> No
             clock.now += COUNTED_S
             raise OSError("away")
     assert not has_room()
+    for _ in range(2000):  # Until the pace is 0.
+        with pytest.raises(OSError, match="away"), load.embedding(400):
+            clock.now += COUNTED_S
+            raise OSError("away")
+    assert load.has_room()
