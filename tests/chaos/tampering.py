@@ -15,7 +15,7 @@ from typing import Any
 
 
 def slow_embedder() -> None:
-    """Every call takes CHAOS_EMBED_S longer: documents stay in hand for a while."""
+    """Every call takes CHAOS_EMBED_S longer, as with one elsewhere: documents stay in hand for a while."""
     from app.embedding.hash import HashEmbedder
 
     pause_s, embed = float(os.environ["CHAOS_EMBED_S"]), HashEmbedder.embed
@@ -25,6 +25,7 @@ def slow_embedder() -> None:
         return await embed(self, *arguments)
 
     HashEmbedder.embed = slow  # type: ignore[method-assign]
+    HashEmbedder.computes_here = False  # It only waits: a worker takes as many in hand as ever.
 
 
 def failing_embedder() -> None:

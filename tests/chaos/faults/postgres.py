@@ -75,7 +75,7 @@ class CommitReplyLost(Fault):
     name = "commit-reply-lost"
     told = "statements are committed, and the connection ends before the reply comes"
     losses = (
-        Loss("accept", b"INSERT INTO documents", every=20),
+        Loss("accept", b"INSERT INTO documents", every=10),
         Loss("claim", b"lease_owner = $1", every=40),
         Loss("commit", b"COMMIT", every=8),
         Loss("beat", b"FROM unnest($2::uuid[]", every=15),
@@ -102,9 +102,9 @@ class CommitReplyLost(Fault):
         lost = self.between.lost
         last = await history.last_move(run.rig.database)
         return [
-            at_least("replies to accepting INSERTs lost", 2, lost["accept"]),
+            at_least("replies to accepting INSERTs lost", 1, lost["accept"]),
             at_least("replies to claims lost", 1, lost["claim"]),
-            at_least("replies to COMMITs lost", 2, lost["commit"]),
+            at_least("replies to COMMITs lost", 1, lost["commit"]),
             at_least("replies to beats, and to sweeps, lost", 1, lost["beat"] + lost["send again"]),
             only_503(run),
             at_most("all final after the last loss", LONGEST_WAIT_S, last - run.notes["ended"][0]),
