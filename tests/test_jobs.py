@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -16,11 +16,13 @@ from dramatiq.asyncio import get_event_loop_thread
 from app.chunking.chunker import Chunker
 from app.core.config import Settings
 from app.core.queue import broker
-from app.errors import EmbedderUnavailable, NoText, TooManyChunks
+from app.errors import EmbedderRefused, EmbedderUnavailable, NoText, TooManyChunks
 from app.jobs.ingestion_job import process_ingestion
 from app.jobs.webhook_job import deliver_webhook, sweep
 from app.jobs.worker import worker_resources
+from app.models.attempt import Attempt
 from app.models.chunk import Chunk
+from app.models.collection import Collection
 from app.models.document import Document, Ingested
 from app.models.document_content import DocumentContent
 from app.models.webhook import Webhook
@@ -242,11 +244,11 @@ def test_a_delivery_of_a_webhook_is_rung_for_and_made_and_without_the_queue_all_
     run(Webhook.remove(hook.id))
 
 
-def long_queue(*texts: str) -> list[Document]:
+def long_queue(*texts: str, **fields: object) -> list[Document]:
     """Documents that have waited for a second."""
 
     async def seed_all() -> list[Document]:
-        documents = [await seed(text, external_id=str(number)) for number, text in enumerate(texts)]
+        documents = [await seed(text, external_id=str(number), **fields) for number, text in enumerate(texts)]
         for document in documents:
             await Document.filter(id=document.id).update(sent_at=document.created_at - timedelta(seconds=1))
         return documents
@@ -266,6 +268,117 @@ def test_in_a_long_queue_small_documents_are_ingested_along_with_one() -> None:
         "COMPLETED",
         *["PENDING"] * 9,  # For others, or the next message.
     ]
+
+
+def ingested_together(*texts: str, **fields: object) -> list[Document]:
+    """The documents of these texts, once a worker that took the first one took all of them."""
+    others = [TEXT] * 3 * (len(texts) - 1)  # That it leaves to other workers.
+    documents = long_queue(*texts, *others, **fields)[: len(texts)]
+    process_ingestion(str(documents[0].id))
+    return [reloaded(document) for document in documents]
+
+
+def chunks_of(document: Document) -> list[tuple[object, ...]]:
+    chunks = run(Chunk.filter(document_id=document.id).order_by("ordinal"))
+    vectors = run(vectors_of(document.id))
+    return [
+        (chunk.text, chunk.char_start, chunk.char_end, chunk.token_count, vector.tolist())
+        for chunk, vector in zip(chunks, vectors, strict=True)
+    ]
+
+
+def told_of(document: Document) -> tuple[object, ...]:
+    (attempt,) = run(Attempt.filter(document_id=document.id))
+    return (
+        document.status,
+        document.media_type,
+        document.title,
+        document.warnings,
+        document.chunk_count,
+        document.space_id,
+        attempt.outcome,
+        attempt.stage,
+        {*attempt.stage_seconds},
+    )
+
+
+def test_what_is_ingested_together_is_what_each_would_be_by_itself() -> None:
+    texts = [TEXT, f"{TEXT}\n\n" * 100, TEXT, "A third one."]
+    together = ingested_together(*texts)
+    run(emptied_database())
+    alone = [run(seed(text)) for text in texts]
+    for document in alone:
+        process_ingestion(str(document.id))
+    alone = [reloaded(document) for document in alone]
+
+    assert len(chunks_of(together[1])) > 2
+    assert [chunks_of(document) for document in together] == [chunks_of(document) for document in alone]
+    assert [told_of(document) for document in together] == [told_of(document) for document in alone]
+
+
+def test_those_of_several_collections_are_ingested_together_too() -> None:
+    documents = long_queue(*[TEXT] * 9)
+    run(Collection.create(name="locks", chunk_tokens=16, overlap_tokens=0))
+    run(Document.filter(id=documents[1].id).update(collection="locks"))
+    process_ingestion(str(documents[0].id))
+
+    assert [reloaded(document).chunk_count for document in documents[:3]] == [1, 2, 1]
+
+
+def test_what_is_no_plain_text_or_cannot_be_split_is_ingested_by_itself() -> None:
+    resources = worker_resources()
+    embedder = resources.embedders.default.embedder
+    few = Chunker(embedder.token_offsets, chunk_tokens=32, overlap_tokens=0, max_tokens=254, max_chunks=3)
+    html = "<!DOCTYPE html><html><body><h1>Gates</h1><p>The upper gate opens at six.</p></body></html>"
+    with patch(
+        "app.jobs.ingestion_job.worker_resources",
+        return_value=replace(resources, chunker_for=lambda _: few),
+    ):
+        documents = ingested_together(html, TEXT, "", "word " * 100)
+
+    assert [document.status for document in documents] == ["COMPLETED", "COMPLETED", "FAILED", "FAILED"]
+    assert [document.media_type for document in documents[:2]] == ["text/html", "text/plain"]
+    errors = [document.error and document.error["code"] for document in documents]
+    assert errors == [None, None, "no_text", "too_many_chunks"]
+
+
+def test_a_later_version_is_ingested_by_itself_as_it_may_have_vectors_left() -> None:
+    documents = ingested_together(TEXT, TEXT, attempt=3)
+
+    assert [(document.status, document.attempt) for document in documents] == [("COMPLETED", 4)] * 2
+
+
+def test_a_failure_of_one_that_is_ingested_together_with_others_is_not_theirs() -> None:
+    embedder = type(worker_resources().embedders.default.embedder)
+    embed = embedder.embed
+
+    async def fail(self: object, texts: Sequence[str], *arguments: object) -> object:
+        if any("poison" in text for text in texts):
+            raise EmbedderRefused("no")
+        return await embed(self, texts, *arguments)  # type: ignore[arg-type]
+
+    with patch.object(embedder, "embed", fail):
+        documents = ingested_together(TEXT, "poison", TEXT)
+
+    assert [document.status for document in documents] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert [document.failures for document in documents] == [0, 1, 0]
+
+
+def test_one_that_is_cancelled_meanwhile_stops_none_of_those_beside_it() -> None:
+    embedder = type(worker_resources().embedders.default.embedder)
+    embed = embedder.embed
+
+    async def cancel(self: object, texts: Sequence[str], *arguments: object) -> object:
+        (document,) = await Document.filter(external_id="1")
+        await Document.cancel(document.id)
+        return await embed(self, texts, *arguments)  # type: ignore[arg-type]
+
+    with patch.object(embedder, "embed", cancel):
+        documents = ingested_together(TEXT, TEXT, TEXT)
+
+    assert [document.status for document in documents] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert documents[1].error is not None
+    assert documents[1].error["code"] == "cancelled"
 
 
 def test_the_messages_of_the_company_are_not_worked_on_any_more() -> None:

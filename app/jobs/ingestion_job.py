@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 from uuid import UUID
 
@@ -117,12 +118,17 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
         return
     others = await _claim_company(resources)
     # Also when it has none: the pace of a slow minute would keep it alone for ever.
-    with resources.company.at_work(1 + len(others)):
-        company = asyncio.create_task(_ingest_others(others, resources))
+    with resources.company.pace.under_way():
+        beside = [asyncio.create_task(_forget_messages(others))]
+        left = await _ingest_parties([document, *others], resources)
         try:
-            await _ingest(document, resources)
+            others = [other for other in left if other is not document]
+            beside.append(asyncio.create_task(_ingest_others(others, resources)))
+            if document in left:
+                await _ingest(document, resources)
         finally:
-            await company
+            await asyncio.gather(*beside)
+            resources.company.pace.ended(len(left))
 
 
 async def _claim_company(resources: WorkerResources) -> Sequence[Document]:
@@ -143,11 +149,49 @@ async def _ingest_others(others: Sequence[Document], resources: WorkerResources)
         with _let_go(other):
             await _ingest(other, resources)
 
-    await asyncio.gather(_forget_messages(others), *map(ingest, others))
+    await asyncio.gather(*map(ingest, others))
+
+
+async def _ingest_parties(documents: Sequence[Document], resources: WorkerResources) -> list[Document]:
+    """Those that want an attempt of their own; the others have come to their end."""
+
+    async def ingest(party: Sequence[Document]) -> Sequence[Document]:
+        left = await _ingest_together(party, resources)
+        resources.company.pace.ended(len(party) - len(left))
+        return left
+
+    left = await asyncio.gather(*map(ingest, resources.company.parties(documents)))
+    return list(chain.from_iterable(left))
+
+
+async def _ingest_together(documents: Sequence[Document], resources: WorkerResources) -> Sequence[Document]:
+    """Ingest in one go what can be, and return the rest, which wants attempts of its own.
+
+    Never fails: what fails here fails there again, where it is known for whom and what is to be done.
+    """
+    if len(documents) == 1:
+        return documents
+    try:
+        async with resources.leases.held(*documents):
+            done = await _service(resources).ingest_together(documents)
+            completed = await _insist(lambda: resources.together.complete_all(done)) if done else ()
+    except Exception as error:
+        log.debug("company_parted", documents=len(documents), error=str(error) or type(error).__name__)
+        return documents
+    for (document, ingested), is_completed in zip(done, completed, strict=True):
+        with bound_contextvars(document_id=str(document.id), attempt=document.attempt):
+            if is_completed:
+                log.info("document_completed", chunks=len(ingested.chunks))
+            else:
+                log.warning("document_abandoned")
+    ended = {document.id for document, _ in done}
+    return [document for document in documents if document.id not in ended]
 
 
 async def _forget_messages(documents: Sequence[Document]) -> None:
     """They would find their documents claimed: each a round trip to Redis, and one to the database."""
+    if not documents:
+        return
     message_ids = [document.message_id for document in documents]
     try:
         await asyncio.to_thread(broker.forget, process_ingestion.queue_name, message_ids)
@@ -186,16 +230,8 @@ async def _ingest(document: Document, resources: WorkerResources) -> None:
 
 
 async def _attempt(document: Document, resources: WorkerResources) -> None:
-    service = IngestionService(
-        store=resources.store,
-        parser=resources.parser,
-        chunker_for=resources.chunker_for,
-        embedders=resources.embedders,
-        together=resources.together,
-        load=resources.load,
-    )
     async with resources.leases.held(document):
-        ingested = await service.ingest_document(document)
+        ingested = await _service(resources).ingest_document(document)
         if document.progress_unit is not None:  # Storing is counted where it takes a while.
             await resources.leases.write_down(document)
         is_completed = await _insist(lambda: resources.together.complete(document, ingested))
@@ -203,6 +239,17 @@ async def _attempt(document: Document, resources: WorkerResources) -> None:
         # Or else it was completed by the try before, of which only the answer was lost.
         raise LeaseLost("Somebody else has the document now.")
     log.info("document_completed", chunks=len(ingested.chunks))
+
+
+def _service(resources: WorkerResources) -> IngestionService:
+    return IngestionService(
+        store=resources.store,
+        parser=resources.parser,
+        chunker_for=resources.chunker_for,
+        embedders=resources.embedders,
+        together=resources.together,
+        load=resources.load,
+    )
 
 
 async def _insist(move: Callable[[], Awaitable[T]]) -> T:

@@ -292,7 +292,7 @@ class ParserPool:
 
     async def parse_content(self, content: bytes, name: str | None = None) -> ParsedDocument:
         """`parse` for a file's content; small plain text does not need a child."""
-        parsed = parse_small_text(content, name, max_text_chars=self._limits.max_text_chars)
+        parsed = self.parse_at_once(content, name)
         if parsed is not None:
             return parsed
         # Without a name: a worker that is killed leaves nothing of anybody's document behind.
@@ -300,6 +300,14 @@ class ParserPool:
             file.write(content)
             file.flush()  # Here a full disk says so; an unbuffered write would leave the rest out.
             return await self.parse(Path(f"/dev/fd/{file.fileno()}"), name)
+
+    def parse_at_once(self, content: bytes, name: str | None = None) -> ParsedDocument | None:
+        """What `parse_content` makes of small plain text; None for all else.
+
+        Raises:
+            TextTooLong: It has too many characters.
+        """
+        return parse_small_text(content, name, max_text_chars=self._limits.max_text_chars)
 
     async def close(self) -> None:
         """Kill everything, and return when it is gone."""

@@ -1,40 +1,50 @@
-"""How many small documents a process takes in hand together: as many as it ends within a moment."""
+"""How many small documents a process takes in hand together, and how many of them it ingests in one go."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from app.models.document import Document
+from app.services.pace import Pace
 
 #: So much work may be in hand: what another collection is sent meanwhile has to wait for part of it.
 WITHIN_S = 1.0
 
 #: So many are worth a claim of their own, and are claimed at once, and may be in hand in all.
-LEAST, MOST, IN_HAND = 8, 31, 128
+LEAST, MOST, IN_HAND = 8, 63, 192
 
-#: Documents a second, before any have been seen to end.
+#: Those that end within such a time anyway are ingested in one go; so many bytes take milliseconds to split,
+#: and nothing else of the process goes on meanwhile.
+AT_ONCE_S, AT_ONCE_BYTES = 0.1, 65_536
+
+#: Documents a second, before any have been seen to end; and for how long they are counted.
 FIRST_PACE = 50.0
+COUNTED_S = 0.25
 
 
 class Company:
-    """Reckons by Little's law: as many end in a second as are in hand, over the seconds that each of them is.
+    """Reckons by how many end in a second: with so many in hand, each is there for a second (Little's law).
 
     With a model that takes 25 ms for a document, forty are in hand, enough for batches of similar length;
-    with one that only looks words up, four times thirty, which share their statements and commits.
+    with one that only looks words up, three times sixty, which share their statements and commits.
 
     Args of the constructor:
         in_hand: How many documents this process has, whatever their size.
+
+    Attributes:
+        pace: Of documents that may have company; its user notes which are worked on, and end.
     """
 
     def __init__(self, in_hand: Callable[[], int]) -> None:
         self._in_hand = in_hand
         self._promised = 0
-        self._pace = FIRST_PACE
+        self.pace = Pace(FIRST_PACE, counted_s=COUNTED_S)
 
     @contextmanager
     def room(self) -> Iterator[int]:
         """How many more may be claimed in the block, by nobody else meanwhile; 0 if that is not worth it."""
-        room = min(int(self._pace * WITHIN_S), IN_HAND) - self._in_hand() - self._promised
+        room = min(int(self.pace.per_s * WITHIN_S), IN_HAND) - self._in_hand() - self._promised
         promised = min(room, MOST) if room >= LEAST else 0
         self._promised += promised
         try:
@@ -42,13 +52,15 @@ class Company:
         finally:
             self._promised -= promised
 
-    @contextmanager
-    def at_work(self, documents: int) -> Iterator[None]:
-        """Notes how long so many take, beside all else that is in hand: as long as the block takes."""
-        beside, began_at = self._in_hand(), time.monotonic()
-        try:
-            yield
-        finally:
-            in_hand = documents + (beside + self._in_hand()) / 2
-            pace = in_hand / max(time.monotonic() - began_at, 0.001)
-            self._pace = (self._pace + pace) / 2
+    def parties(self, documents: Sequence[Document]) -> list[list[Document]]:
+        """Divide them into such as are ingested in one go."""
+        most = max(int(self.pace.per_s * AT_ONCE_S), 1)
+        parties: list[list[Document]] = []
+        size = 0
+        for document in documents:
+            size += document.size_bytes
+            if not parties or len(parties[-1]) == most or size > AT_ONCE_BYTES:
+                parties.append([])
+                size = document.size_bytes
+            parties[-1].append(document)
+        return parties

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import structlog
@@ -14,9 +16,12 @@ from app.chunking.joining import gaps_between
 from app.chunking.passage import Passage
 from app.core.database import BROKEN
 from app.embedding.protocol import Embedder, TextKind
-from app.errors import ContentMissing
+from app.errors import ContentMissing, PermanentError
 from app.models.chunk import CHUNKS_PER_COPY, Chunk, NewChunk
+from app.models.collection import Collection
+from app.models.completion import Done
 from app.models.document import Document, Ingested, Stage
+from app.models.document_content import DocumentContent
 from app.models.embedded_text import EmbeddedText, key_of
 from app.parsing.parsed_document import ParsedDocument
 from app.parsing.sandbox import ParserPool
@@ -72,23 +77,67 @@ class IngestionService:
         document.enter(Stage.CHUNKING)
         collection = await self.together.collection(document.collection)
         model = await self.embedders.of(collection)
-        chunker = self.chunker_for(model.embedder).resized(collection.chunk_tokens, collection.overlap_tokens)
+        chunker = self._chunker(model, collection)
         is_small = len(parsed.text) <= SMALL_CHARS
         passages = chunker.split(parsed) if is_small else await asyncio.to_thread(chunker.split, parsed)
         document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
-        with self.load.before(document, model.embedder):
+        with self.load.before(model.embedder, document):
             vectors = await self._embed(document, passages, model)
         if len(passages) > CHUNKS_PER_COPY:
             document.enter(Stage.STORING, unit="chunks", total=len(passages))
         else:
             document.enter(Stage.STORING)
-        return Ingested(
-            media_type=parsed.media_type,
-            title=parsed.title,
-            warnings=parsed.warnings,
-            chunks=ChunksOf(passages, vectors, parsed.text),
-            space_id=model.space_id,
-        )
+        return _ingested(parsed, passages, vectors, model)
+
+    async def ingest_together(self, documents: Sequence[Document]) -> list[Done]:
+        """Turn those of several accepted documents into chunks, in one go, that are small plain text.
+
+        What is anything else, or fails, is left out: `ingest_document` finds out what becomes of that.
+        Whatever would fail for all is raised. Safe to run twice.
+
+        Args:
+            documents: Claimed by the caller, their contents in the database. All are split at once: a few.
+        """
+        for document in documents:
+            document.enter(Stage.PARSING)
+        contents = await DocumentContent.read([document.id for document in documents])
+        texts: defaultdict[str, list[tuple[Document, ParsedDocument]]] = defaultdict(list)
+        for document, content in zip(documents, contents, strict=True):
+            # A later attempt, or version, looks for vectors of the ones before.
+            if content is not None and document.attempt == 1:
+                with suppress(PermanentError):
+                    parsed = self.parser.parse_at_once(content, document.source_name)
+                    if parsed is not None and len(parsed.text) <= SMALL_CHARS:
+                        texts[document.collection].append((document, parsed))
+        return [done for name, some in texts.items() for done in await self._ingest_alike(name, some)]
+
+    async def _ingest_alike(
+        self, collection_name: str, parsed: Sequence[tuple[Document, ParsedDocument]]
+    ) -> list[Done]:
+        """Those of one collection."""
+        collection = await self.together.collection(collection_name)
+        model = await self.embedders.of(collection)
+        chunker = self._chunker(model, collection)
+        split: list[tuple[Document, ParsedDocument, list[Passage]]] = []
+        for document, text in parsed:
+            document.enter(Stage.CHUNKING)
+            with suppress(PermanentError):
+                split.append((document, text, chunker.split(text)))
+        if not split:
+            return []
+        for document, _, passages in split:
+            document.enter(Stage.EMBEDDING, unit="chunks", total=len(passages))
+        with self.load.before(model.embedder, *(document for document, _, _ in split)):
+            vectors = await self._new([passage.text for _, _, some in split for passage in some], model)
+        done: list[Done] = []
+        for document, text, passages in split:
+            document.enter(Stage.STORING)
+            ours = [vectors[passage.text] for passage in passages]
+            done.append(Done(document, _ingested(text, passages, ours, model)))
+        return done
+
+    def _chunker(self, model: Model, collection: Collection) -> Chunker:
+        return self.chunker_for(model.embedder).resized(collection.chunk_tokens, collection.overlap_tokens)
 
     async def _parsed(self, document: Document) -> ParsedDocument:
         if document.content_key is not None:
@@ -121,13 +170,16 @@ class IngestionService:
         vectors = await self._known(document, texts, model)
         missing = [text for text in dict.fromkeys(texts) if text not in vectors]
         if missing:
-            # Half precision is what the column holds; as float32 a large document's vectors fill the memory.
-            with self.load.embedding(len(missing)):
-                new = (await model.embedder.embed(missing, TextKind.DOCUMENT)).astype(np.float16)
-            vectors |= zip(missing, new, strict=True)
+            vectors |= await self._new(missing, model)
             if not is_last:
                 await self._keep(document, missing, vectors, model)
         return vectors
+
+    async def _new(self, texts: Sequence[str], model: Model) -> dict[str, NDArray[np.float16]]:
+        """Half precision is what the column holds; as float32 a large document's vectors fill the memory."""
+        with self.load.embedding(len(texts)):
+            vectors = (await model.embedder.embed(texts, TextKind.DOCUMENT)).astype(np.float16)
+        return dict(zip(texts, vectors, strict=True))
 
     async def _known(
         self, document: Document, texts: list[str], model: Model
@@ -151,6 +203,18 @@ class IngestionService:
             )
         except BROKEN as error:
             log.warning("vectors_not_kept", error=str(error) or type(error).__name__)
+
+
+def _ingested(
+    parsed: ParsedDocument, passages: Sequence[Passage], vectors: Sequence[NDArray[np.float16]], model: Model
+) -> Ingested:
+    return Ingested(
+        media_type=parsed.media_type,
+        title=parsed.title,
+        warnings=parsed.warnings,
+        chunks=ChunksOf(passages, vectors, parsed.text),
+        space_id=model.space_id,
+    )
 
 
 class ChunksOf:

@@ -24,17 +24,33 @@ PROGRESS_S = 0.5
 
 
 @dataclass(eq=False, slots=True)
-class _Held:
-    document: Document
+class _Work:
+    """On one document, or on several at once."""
+
     task: asyncio.Task[None]
-    written: tuple[object, ...]
+    wanted: int  # How many of them there are still to work on.
     verdict: ServiceError | None = None
 
-    def stop(self, verdict: ServiceError) -> None:
-        """Cancel the work; `Leases.held` turns the cancellation into `verdict`."""
-        if self.verdict is None:
+    def stop_one(self, verdict: ServiceError) -> None:
+        """Cancel the work when none is left; `Leases.held` turns the cancellation into `verdict`."""
+        self.wanted -= 1
+        if self.wanted == 0:
             self.verdict = verdict
             self.task.cancel()
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    document: Document
+    work: _Work
+    written: tuple[object, ...]
+    is_stopped: bool = False
+
+    def stop(self, verdict: ServiceError) -> None:
+        """This one is not to be worked on any more. May be called twice."""
+        if not self.is_stopped:
+            self.is_stopped = True
+            self.work.stop_one(verdict)
 
 
 class Leases:
@@ -69,20 +85,23 @@ class Leases:
         self._disconnect()
 
     @asynccontextmanager
-    async def held(self, document: Document) -> AsyncIterator[None]:
-        """Keep a claimed document's lease while the block runs, its commit included.
+    async def held(self, *documents: Document) -> AsyncIterator[None]:
+        """Keep the leases of claimed documents while the block runs, their commit included.
+
+        Of several, the block goes on while any is left: what it does for a lost one, the fence refuses.
 
         Raises:
-            LeaseLost: Somebody else has the document; the block was cancelled.
+            LeaseLost: Somebody else has the documents; the block was cancelled.
             Interrupted: The process stops; the block was cancelled.
         """
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("A lease is held by a task")
-        held = _Held(document, task, _progress(document))
+        work = _Work(task, len(documents))
+        held = [_Held(document, work, _progress(document)) for document in documents]
         if not self._held:
             self._renewed_at = time.monotonic()  # The claim was the first beat.
-        self._held.add(held)
+        self._held.update(held)
         self._idle.clear()
         self._busy.set()
         try:
@@ -90,13 +109,13 @@ class Leases:
                 raise Interrupted
             yield
         except (Exception, asyncio.CancelledError):
-            if held.verdict is None:
+            if work.verdict is None:
                 raise
             task.uncancel()  # Which may have become another error on its way here: the verdict stands.
-            raise held.verdict from None
+            raise work.verdict from None
         finally:
             # First of all, so that no beat can find it any more, nor cancel what comes after the work.
-            self._held.discard(held)
+            self._held.difference_update(held)
             if not self._held:
                 self._idle.set()
                 self._busy.clear()
@@ -146,7 +165,7 @@ class Leases:
         if is_due:
             self._renewed_at = began_at
         for held in self._held.intersection(news):
-            if (held.document.id, held.document.attempt) not in ours:
+            if (held.document.id, held.document.attempt) not in ours and not held.is_stopped:
                 log.warning("lease_lost", document_id=str(held.document.id), attempt=held.document.attempt)
                 held.stop(LeaseLost("Somebody else has the document now."))
 

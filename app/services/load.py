@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 from app.embedding.protocol import Embedder
 from app.models.document import Document, Stage
+from app.services.pace import Pace
 
 #: So much embedding before it is enough for a process: what it takes beyond that waits longer than it must.
 ENOUGH_S = 1.0
@@ -35,38 +35,29 @@ class Load:
     def __init__(self, in_hand: Callable[[], Sequence[Document]], *, readers: int) -> None:
         self._in_hand = in_hand
         self._readers = readers
-        self._pace = FIRST_PACE
+        self._pace = Pace(FIRST_PACE, counted_s=COUNTED_S)
         self._claimed = 0
         self._before_model: dict[UUID, Document] = {}
-        self._under_way = 0
-        self._counted_since = 0.0
-        self._busy_s = 0.0
-        self._embedded = 0
 
     @contextmanager
-    def before(self, document: Document, embedder: Embedder) -> Iterator[None]:
-        """In the block, count what of the document is not embedded yet, if that is work for this process."""
+    def before(self, embedder: Embedder, *documents: Document) -> Iterator[None]:
+        """In the block, count what of the documents is not embedded yet, if that is work for this process."""
         if not embedder.computes_here:
             yield  # Several calls at once are as fast as one.
             return
-        self._before_model[document.id] = document
+        self._before_model |= {document.id: document for document in documents}
         try:
             yield
         finally:
-            del self._before_model[document.id]
+            for document in documents:
+                del self._before_model[document.id]
 
     @contextmanager
     def embedding(self, chunks: int) -> Iterator[None]:
         """Notes how fast chunks are embedded, by any number of blocks at once."""
-        if self._under_way == 0:
-            self._counted_since = time.monotonic()
-        self._under_way += 1
-        try:
+        with self._pace.under_way():
             yield
-            self._embedded += chunks
-        finally:
-            self._under_way -= 1
-            self._reckon()
+            self._pace.ended(chunks)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -92,19 +83,11 @@ class Load:
         )
         waiting = chunks + unread * UNREAD_CHUNKS
         # Without anything before it, always: a model that fails for a while has no pace at all.
-        return unread < self._readers and (not waiting or waiting < self._pace * ENOUGH_S)
+        return unread < self._readers and (not waiting or waiting < self._pace.per_s * ENOUGH_S)
 
     def files(self) -> int:
         """How many of those in hand are files."""
         return sum(map(is_file, self._in_hand()))
-
-    def _reckon(self) -> None:
-        now = time.monotonic()
-        self._busy_s += now - self._counted_since
-        self._counted_since = now
-        if self._busy_s >= COUNTED_S:
-            self._pace = (self._pace + self._embedded / self._busy_s) / 2
-            self._busy_s, self._embedded = 0.0, 0
 
 
 def is_file(document: Document) -> bool:

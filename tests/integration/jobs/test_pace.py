@@ -15,7 +15,7 @@ from app.models.acceptance import NewDocument
 from app.models.document import Document
 from app.models.sql import fetch
 from app.schemas.webhook import message_body
-from app.services import company
+from app.services import pace
 from app.services.company import LEAST
 from app.services.resources import WorkerResources, open_worker
 from tests.support import emptied_database
@@ -50,8 +50,8 @@ async def test_a_worker_that_has_been_slow_for_a_minute_finds_its_pace_again(
         await emptied_database()
         while room(resources) >= LEAST:  # As after an embedder that was away.
             with monkeypatch.context() as slow:
-                slow.setattr(company, "time", SimpleNamespace(monotonic=iter([0.0, 60.0]).__next__))
-                with resources.company.at_work(1):
+                slow.setattr(pace, "time", SimpleNamespace(monotonic=iter([0.0, 60.0]).__next__))
+                with resources.company.pace.under_way():
                     pass
         await accept(60)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from app.core.config import Settings
 from app.core.database import connect, database
@@ -46,6 +48,12 @@ async def until(condition: Callable[[Document], bool], document_id: UUID) -> Doc
         while not condition(document := await Document.get(id=document_id)):
             await asyncio.sleep(0.01)  # Between two looks.
     return document
+
+
+async def until_logged(logs: list[Any], count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(logs) < count:
+            await asyncio.sleep(0.01)  # Between two looks.
 
 
 async def test_a_held_lease_is_renewed_and_progress_written(leases: Leases) -> None:
@@ -114,6 +122,34 @@ async def test_losing_one_document_stops_no_other(leases: Leases) -> None:
         return "lost"
 
     assert await asyncio.gather(work(kept), lose()) == ["done", "lost"]
+
+
+async def test_work_on_several_goes_on_until_all_of_them_are_lost(leases: Leases) -> None:
+    documents = [await claimed(1), await claimed(2)]
+    with capture_logs() as logs, pytest.raises(LeaseLost):
+        async with leases.held(*documents):
+            await Document.cancel(documents[0].id)
+            # Beats that come after the one that found it lost.
+            for _ in range(2):
+                now = await Document.get(id=documents[1].id)
+                await until(lambda row, now=now: row.lease_expires_at > now.lease_expires_at, documents[1].id)
+            await until_logged(logs, 1)
+            await Document.cancel(documents[1].id)
+            await asyncio.sleep(30)
+
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+    assert [log["document_id"] for log in logs] == [str(document.id) for document in documents]
+
+
+async def test_draining_interrupts_the_work_on_several(leases: Leases) -> None:
+    documents = [await claimed(1), await claimed(2)]
+    with pytest.raises(Interrupted):
+        async with leases.held(*documents), asyncio.TaskGroup() as beside:
+            beside.create_task(leases.drain(0))
+            await asyncio.sleep(30)
+
+    assert leases.documents() == []
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
 
 async def test_draining_lets_work_finish_then_interrupts_the_rest_and_takes_nothing_new(

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from app.services import company as company_module
-from app.services.company import FIRST_PACE, IN_HAND, LEAST, MOST, WITHIN_S, Company
+from app.models.document import Document
+from app.services import pace as pace_module
+from app.services.company import (
+    AT_ONCE_BYTES,
+    AT_ONCE_S,
+    FIRST_PACE,
+    IN_HAND,
+    LEAST,
+    MOST,
+    WITHIN_S,
+    Company,
+)
 
 
 class Clock:
@@ -19,18 +32,30 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(company_module, "time", clock)
+    monkeypatch.setattr(pace_module, "time", clock)
     return clock
 
 
-def room_after(clock: Clock, *, documents_per_s: float, in_hand: int = 0) -> int:
-    """Once companies have come to their end at this pace."""
+def company_after(clock: Clock, *, documents_per_s: int, in_hand: int = 0) -> Company:
+    """Once many have come to their end at this pace."""
     company = Company(lambda: in_hand)
     for _ in range(20):
-        with company.at_work(20):
-            clock.now += (20 + in_hand) / documents_per_s
-    with company.room() as room:
+        with company.pace.under_way():
+            clock.now += 1
+            company.pace.ended(documents_per_s)
+        clock.now += 60  # In which there is nothing to do.
+    return company
+
+
+def room_after(clock: Clock, *, documents_per_s: int, in_hand: int = 0) -> int:
+    with company_after(clock, documents_per_s=documents_per_s, in_hand=in_hand).room() as room:
         return room
+
+
+def parties_of(company: Company, *sizes: int) -> list[list[int]]:
+    """By the sizes of the documents in them."""
+    documents = [cast("Document", SimpleNamespace(size_bytes=size)) for size in sizes]
+    return [[document.size_bytes for document in party] for party in company.parties(documents)]
 
 
 def test_as_many_are_claimed_as_end_within_a_moment(clock: Clock) -> None:
@@ -48,8 +73,24 @@ def test_too_few_are_not_worth_a_claim(clock: Clock) -> None:
 
 def test_there_is_an_end_to_what_is_in_hand_and_nothing_is_promised_twice(clock: Clock) -> None:
     assert room_after(clock, documents_per_s=10_000, in_hand=IN_HAND - LEAST) == LEAST
-    company = Company(lambda: 0)
+    company = company_after(clock, documents_per_s=100)
     with company.room() as first, company.room() as second:
-        assert (first, second) == (MOST, FIRST_PACE * WITHIN_S - MOST)
+        assert (first, second) == (MOST, pytest.approx(100 * WITHIN_S - MOST, abs=1))
     with company.room() as again:
         assert again == MOST
+
+
+def test_those_are_ingested_in_one_go_that_end_within_a_tenth_of_a_second_anyway(clock: Clock) -> None:
+    assert parties_of(Company(lambda: 0), *range(12)) == [
+        list(range(12))[n : n + 5] for n in range(0, 12, int(FIRST_PACE * AT_ONCE_S))
+    ]
+    assert parties_of(company_after(clock, documents_per_s=1000), *range(32)) == [list(range(32))]
+    assert parties_of(company_after(clock, documents_per_s=1), 7, 8) == [[7], [8]]
+    assert parties_of(Company(lambda: 0)) == []
+
+
+def test_so_many_as_are_split_without_keeping_others_waiting(clock: Clock) -> None:
+    fast = company_after(clock, documents_per_s=1000)
+    half, one = AT_ONCE_BYTES // 2, 1
+    assert parties_of(fast, half, half, one, half, half) == [[half, half], [one, half], [half]]
+    assert parties_of(fast, 2 * AT_ONCE_BYTES, one) == [[2 * AT_ONCE_BYTES], [one]]

@@ -10,7 +10,7 @@ import pytest
 from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.document import Document, Stage
-from app.services import load as load_module
+from app.services import pace as pace_module
 from app.services.load import COUNTED_S, ENOUGH_S, FIRST_PACE, Load
 from tests.unit.services.test_company import Clock
 
@@ -20,7 +20,7 @@ READERS = 2
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(load_module, "time", clock)
+    monkeypatch.setattr(pace_module, "time", clock)
     return clock
 
 
@@ -40,7 +40,7 @@ def has_room(*before: Document, in_hand: Sequence[Document] = (), embedder: Embe
     load = Load(lambda: in_hand, readers=READERS)
     with ExitStack() as work:
         for document in before:
-            work.enter_context(load.before(document, embedder or HashEmbedder()))
+            work.enter_context(load.before(embedder or HashEmbedder(), document))
         found = load.has_room()
     assert load.has_room() or in_hand
     return found
@@ -87,7 +87,7 @@ def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> No
     load = Load(list, readers=READERS)
 
     def has_room() -> bool:
-        with load.before(embedding(300), HashEmbedder()):
+        with load.before(HashEmbedder(), embedding(300)):
             return load.has_room()
 
     assert not has_room()
