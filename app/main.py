@@ -33,6 +33,7 @@ from app.api.request_figures import CountRequests, RequestFigures
 from app.api.rights import show_to_all
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
+from app.core.misspelt import warn_of_misspelt
 from app.core.process import collect_less, last_words, told_of_stop
 from app.core.queue import broker
 from app.errors import StartupError
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings.LOG_LEVEL, settings.LOG_FORMAT)
+        warn_of_misspelt()
         async with AsyncExitStack() as opened:
             try:
                 app.state.resources = await opened.enter_async_context(open_api(settings))
