@@ -25,6 +25,8 @@ class Commands(LazyGroup):
             "status": remote("status", "Tell how the server is: documents, queue, workers, sizes."),
             "documents": remote("documents", "List documents, newest first."),
             "show": remote("show", "Show a document: how it went, and why it failed."),
+            "content": remote("content", "Print what was sent, or the text that was read in it."),
+            "amend": remote("amend", "Change a document's title and metadata: what is not named stays."),
             "retry": remote("steering", "Queue FAILED documents again."),
             "cancel": remote("steering", "Give up documents that are not final yet."),
             "delete": remote("steering", "Delete documents with every trace of them."),

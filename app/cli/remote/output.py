@@ -86,6 +86,12 @@ class Output:
         stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
         stream.flush()
 
+    def raw(self, content: bytes) -> None:
+        """Bytes of a result, as they are."""
+        self.results.file.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
     def say(self, text: str | Text = "", style: str = "") -> None:
         """A line of the result."""
         text = self.veiled(text) if isinstance(text, str) else text

@@ -342,6 +342,59 @@ def test_documents_are_listed_and_shown(typed: Typed, filled: str) -> None:
     assert typed.json("show", id_of(typed, filled, "gates.md"))["attempts"][0]["outcome"] == "completed"
 
 
+def test_what_was_sent_and_what_was_read_are_printed_and_saved(
+    typed: Typed, worker: None, place: str, tmp_path: Path
+) -> None:
+    page = b"<html><body><h1>Gates</h1><p>The upper gate opens at six.</p></body></html>\r\n"
+    (tmp_path / "gates.html").write_bytes(page)
+    typed("ingest", tmp_path / "gates.html", "-c", place)
+    document = id_of(typed, place, "gates.html")
+    text = b"Gates\n\nThe upper gate opens at six."
+
+    assert typed("content", document).stdout_bytes == page
+    assert typed("content", document, "--text").stdout_bytes == text
+    assert typed.json("content", document, "--text") == {"document_id": document, "text": text.decode()}
+    for wanted, options in ((page, ()), (text, ("--text",))):
+        file = tmp_path / "saved"
+        answer = typed("content", document, "-o", file, *options)
+        assert (answer.exit_code, answer.stdout) == (0, "")
+        assert file.read_bytes() == wanted
+    told = typed.json("content", document, "-o", file)
+    assert told == {"document_id": document, "path": str(file), "size_bytes": len(page)}
+
+
+def test_a_file_that_cannot_be_saved_leaves_the_one_that_was_there(
+    typed: Typed, filled: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "saved"
+    file.write_text("before")
+    missing = typed("content", "00000000-0000-7000-8000-000000000000", "-o", file)
+    assert missing.exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    assert file.read_text() == "before"
+
+    nowhere = typed("content", id_of(typed, filled, "gates.md"), "-o", tmp_path / "none" / "saved")
+    assert nowhere.exit_code == 2
+    assert "No such file or directory" in nowhere.stderr
+    bytes_as_json = typed("content", id_of(typed, filled, "gates.md"), "--json")
+    assert (bytes_as_json.exit_code, bytes_as_json.stdout) == (2, "")
+
+
+def test_title_and_metadata_are_amended(typed: Typed, worker: None, place: str, folder: Path) -> None:
+    typed("ingest", folder, "-c", place, "-m", "season=summer", "-m", "place=Fenn")
+    document = id_of(typed, place, "gates.md")
+    words = ("--title", "Upper gate", "-m", "season=winter", "-m", '{"year": 2026}', "--remove", "place")
+
+    assert "Upper gate" in typed("amend", document, *words).stdout
+    shown = typed.json("show", document)
+    assert (shown["title"], shown["metadata"]) == ("Upper gate", {"season": "winter", "year": 2026})
+    assert typed.json("amend", document, "--title", "")["title"] is None
+    assert typed.json("show", document)["metadata"] == {"season": "winter", "year": 2026}
+    nothing = typed("amend", document)
+    assert nothing.exit_code == 2
+    assert "nothing to change" in nothing.stderr
+
+
 def test_one_that_cannot_be_steered_keeps_no_other_from_it(typed: Typed, filled: str) -> None:
     unknown = "0199c0de-7a11-7c4e-8a55-0242ac120002"
     failed, good = id_of(typed, filled, "cut.pdf"), id_of(typed, filled, "gates.md")
@@ -461,17 +514,36 @@ def test_a_reader_that_leaves_is_no_error(api: APIProcess, filled: str) -> None:
     assert (process.returncode, process.stderr) == (0, b"")
 
 
-def test_a_terminal_gets_colours(api: APIProcess, filled: str) -> None:
+def on_a_terminal(url: str, *words: object, exit_code: int = 0) -> str:
+    """What a person sees."""
     ours, theirs = os.openpty()
-    subprocess.run(
-        [sys.executable, "-m", "app.cli", "search", "upper gate", "-c", filled],
+    process = subprocess.run(
+        [sys.executable, "-m", "app.cli", *map(str, words)],
         stdout=theirs,
         stderr=theirs,
         cwd=ROOT,
-        env={**os.environ, "SLUICE_URL": api.url, "TERM": "xterm-256color", "NO_COLOR": ""},
-        check=True,
+        env={**os.environ, "SLUICE_URL": url, "TERM": "xterm-256color", "NO_COLOR": ""},
+        check=False,
     )
     os.close(theirs)
     said = os.read(ours, 65536).decode()
     os.close(ours)
-    assert "\x1b[1;33mupper" in said
+    assert process.returncode == exit_code, said
+    return said
+
+
+def test_a_terminal_gets_colours(api: APIProcess, filled: str) -> None:
+    assert "\x1b[1;33mupper" in on_a_terminal(api.url, "search", "upper gate", "-c", filled)
+
+
+def test_a_terminal_is_neither_steered_by_a_document_nor_filled_with_bytes(
+    api: APIProcess, typed: Typed, filled: str, place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bell.txt").write_text("The bell \x07 rings\x1b]0;title\x07 at the gate of\tFenn.\n")
+    typed("ingest", tmp_path, "-c", place)
+
+    said = on_a_terminal(api.url, "content", id_of(typed, place, "bell.txt"))
+    refused = on_a_terminal(api.url, "content", id_of(typed, filled, "cut.pdf"), exit_code=2)
+
+    assert "The bell \ufffd rings\ufffd]0;title\ufffd at the gate of\tFenn." in said
+    assert "application/pdf, which no terminal shows" in " ".join(refused.split())
