@@ -116,7 +116,8 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
     if not (is_small and has_waited):
         await _ingest(document, resources)
         return
-    others = await _claim_company(resources)
+    with resources.leases.renewed(document):  # Where all connections are busy, that takes its time.
+        others = await _claim_company(resources)
     # Also when it has none: the pace of a slow minute would keep it alone for ever.
     with resources.company.pace.under_way():
         beside = [asyncio.create_task(_forget_messages(others))]

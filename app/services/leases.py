@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,14 +27,14 @@ PROGRESS_S = 0.5
 class _Work:
     """On one document, or on several at once."""
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None  # None: it is not to be stopped.
     wanted: int  # How many of them there are still to work on.
     verdict: ServiceError | None = None
 
     def stop_one(self, verdict: ServiceError) -> None:
         """Cancel the work when none is left; `Leases.held` turns the cancellation into `verdict`."""
         self.wanted -= 1
-        if self.wanted == 0:
+        if self.wanted == 0 and self.task is not None:
             self.verdict = verdict
             self.task.cancel()
 
@@ -97,6 +97,29 @@ class Leases:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("A lease is held by a task")
+        with self._renewed(documents, task) as work:
+            try:
+                if self.is_stopping:
+                    raise Interrupted
+                yield
+            except (Exception, asyncio.CancelledError):
+                if work.verdict is None:
+                    raise
+                task.uncancel()  # Which may have become another error on its way here: the verdict stands.
+                raise work.verdict from None
+
+    @contextmanager
+    def renewed(self, *documents: Document) -> Iterator[None]:
+        """Keep the leases of claimed documents while the block runs, and let it come to its end in any case.
+
+        It is for what must not be cancelled; whoever works on them next holds them, and learns what became
+        of them.
+        """
+        with self._renewed(documents, None):
+            yield
+
+    @contextmanager
+    def _renewed(self, documents: Sequence[Document], task: asyncio.Task[None] | None) -> Iterator[_Work]:
         work = _Work(task, len(documents))
         held = [_Held(document, work, _progress(document)) for document in documents]
         if not self._held:
@@ -105,14 +128,7 @@ class Leases:
         self._idle.clear()
         self._busy.set()
         try:
-            if self.is_stopping:
-                raise Interrupted
-            yield
-        except (Exception, asyncio.CancelledError):
-            if work.verdict is None:
-                raise
-            task.uncancel()  # Which may have become another error on its way here: the verdict stands.
-            raise work.verdict from None
+            yield work
         finally:
             # First of all, so that no beat can find it any more, nor cancel what comes after the work.
             self._held.difference_update(held)

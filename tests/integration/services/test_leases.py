@@ -141,6 +141,21 @@ async def test_work_on_several_goes_on_until_all_of_them_are_lost(leases: Leases
     assert [log["document_id"] for log in logs] == [str(document.id) for document in documents]
 
 
+async def test_what_must_not_be_cancelled_is_not_and_keeps_the_lease_meanwhile(leases: Leases) -> None:
+    kept, lost = await claimed(1), await claimed(2)
+    with capture_logs() as logs:
+        with leases.renewed(kept), leases.renewed(lost):
+            await Document.cancel(lost.id)
+            await until_logged(logs, 1)
+            await until(lambda row: row.lease_expires_at > kept.lease_expires_at, kept.id)
+            draining = asyncio.create_task(leases.drain(60))
+        async with asyncio.timeout(5):
+            await draining  # It has waited for them, and for nothing more.
+
+    assert leases.documents() == []
+    assert [log["document_id"] for log in logs] == [str(lost.id)]
+
+
 async def test_draining_interrupts_the_work_on_several(leases: Leases) -> None:
     documents = [await claimed(1), await claimed(2)]
     with pytest.raises(Interrupted):
