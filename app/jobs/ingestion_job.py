@@ -118,18 +118,16 @@ async def _ingest_in_company(document: Document, resources: WorkerResources) -> 
         return
     with resources.leases.renewed(document):  # Where all connections are busy, that takes its time.
         others = await _claim_company(resources)
+    forgetting = asyncio.create_task(_forget_messages(others))
     # Also when it has none: the pace of a slow minute would keep it alone for ever.
     with resources.company.pace.under_way():
-        beside = [asyncio.create_task(_forget_messages(others))]
-        left = await _ingest_parties([document, *others], resources)
-        try:
-            others = [other for other in left if other is not document]
-            beside.append(asyncio.create_task(_ingest_others(others, resources)))
-            if document in left:
-                await _ingest(document, resources)
-        finally:
-            await asyncio.gather(*beside)
-            resources.company.pace.ended(len(left))
+        parties = resources.company.parties([document, *others])
+        failures = await asyncio.gather(*(_ingest_party(party, resources) for party in parties))
+        await forgetting
+    # What became of the others is told, and their rows know when they are due again.
+    own = (error for failed, error in chain.from_iterable(failures) if failed is document)
+    if (error := next(own, None)) is not None:
+        raise error
 
 
 async def _claim_company(resources: WorkerResources) -> Sequence[Document]:
@@ -143,26 +141,16 @@ async def _claim_company(resources: WorkerResources) -> Sequence[Document]:
     return ()
 
 
-async def _ingest_others(others: Sequence[Document], resources: WorkerResources) -> None:
-    """Never fails: the document whose company they are has to go on, whatever becomes of them."""
-
-    async def ingest(other: Document) -> None:
-        with _let_go(other):
-            await _ingest(other, resources)
-
-    await asyncio.gather(*map(ingest, others))
-
-
-async def _ingest_parties(documents: Sequence[Document], resources: WorkerResources) -> list[Document]:
-    """Those that want an attempt of their own; the others have come to their end."""
-
-    async def ingest(party: Sequence[Document]) -> Sequence[Document]:
-        left = await _ingest_together(party, resources)
-        resources.company.pace.ended(len(party) - len(left))
-        return left
-
-    left = await asyncio.gather(*map(ingest, resources.company.parties(documents)))
-    return list(chain.from_iterable(left))
+async def _ingest_party(
+    documents: Sequence[Document], resources: WorkerResources
+) -> Sequence[tuple[Document, Exception]]:
+    """Those that failed, and of what: none fails for another's sake."""
+    left = await _ingest_together(documents, resources)
+    resources.company.pace.ended(len(documents) - len(left))
+    errors = await asyncio.gather(*(_ingest(each, resources) for each in left), return_exceptions=True)
+    resources.company.pace.ended(len(left))
+    ends = zip(left, errors, strict=True)
+    return [(document, error) for document, error in ends if isinstance(error, Exception)]
 
 
 async def _ingest_together(documents: Sequence[Document], resources: WorkerResources) -> Sequence[Document]:

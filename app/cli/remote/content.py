@@ -53,7 +53,7 @@ def content(
     if out.as_json:
         out.json({"document_id": str(document_id), "text": found.decode()})
     elif out.results.is_terminal:
-        text = found.decode("utf-8", "replace")
+        text = found.decode("utf-8", "replace").removesuffix("\n")
         out.say("".join(c if c.isprintable() or c in KEPT else "�" for c in text))
     else:
         out.raw(found)

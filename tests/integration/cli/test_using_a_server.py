@@ -539,11 +539,12 @@ def test_a_terminal_gets_colours(api: APIProcess, filled: str) -> None:
 def test_a_terminal_is_neither_steered_by_a_document_nor_filled_with_bytes(
     api: APIProcess, typed: Typed, filled: str, place: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "bell.txt").write_text("The bell \x07 rings\x1b]0;title\x07 at the gate of\tFenn.\n")
-    typed("ingest", tmp_path, "-c", place)
+    (tmp_path / "bell.txt").write_text("The bell \u202e rings\x9b31m at the gate of Fenn.\n")
+    ingested = typed("ingest", tmp_path, "-c", place)
+    assert ingested.exit_code == 0, ingested.output
 
     said = on_a_terminal(api.url, "content", id_of(typed, place, "bell.txt"))
     refused = on_a_terminal(api.url, "content", id_of(typed, filled, "cut.pdf"), exit_code=2)
 
-    assert "The bell \ufffd rings\ufffd]0;title\ufffd at the gate of\tFenn." in said
+    assert "The bell \ufffd rings\ufffd31m at the gate of Fenn." in said
     assert "application/pdf, which no terminal shows" in " ".join(refused.split())
