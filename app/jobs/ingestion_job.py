@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -67,7 +67,9 @@ async def work_on_next(*, small_only: bool = False) -> bool:
     document = await claim(owner=worker_name(), lease_s=resources.settings.LEASE_S)
     if document is None:
         return False
-    with _let_go(document):
+    with suppress(
+        Exception
+    ):  # It has been logged, and the row knows when it is due again: no message has to.
         await _ingest_in_company(document, resources)
     return True
 
@@ -83,15 +85,6 @@ async def take_by_room() -> None:
             work_on_small=partial(work_on_next, small_only=True),
             work_on_next=work_on_next,
         )
-
-
-@contextmanager
-def _let_go(document: Document) -> Iterator[None]:
-    """A failure has been logged, and the row knows when it is due again: no message has to."""
-    try:
-        yield
-    except Exception as error:
-        log.debug("attempt_ended", document_id=str(document.id), error=type(error).__name__)
 
 
 async def _claim(document_id: str, resources: WorkerResources) -> Document | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,7 +15,7 @@ from app.cli.remote.options import WrongCall
 from app.client import Sluice
 from app.core import wording
 
-#: How a terminal would be steered by a document is not what its reader wants to see.
+#: All else that is not printable could steer a terminal.
 KEPT = "\n\t"
 
 
@@ -28,7 +29,8 @@ def content(
         bool, typer.Option("--text", help="What was read in it, as UTF-8, in place of what was sent.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write it to a file."),
     ] = None,
 ) -> None:
     """Print what was sent, or the text that was read in it.
@@ -66,7 +68,7 @@ def _require_text(media_type: str) -> None:
 
 def _save(sluice: Sluice, document_id: UUID, path: Path, *, as_text: bool) -> int:
     """Write all of it or nothing: a file that was there before stays until the new one is whole."""
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if as_text:
             part.write_bytes(sluice.content(document_id, format="text"))

@@ -376,6 +376,9 @@ def test_a_file_that_cannot_be_saved_leaves_the_one_that_was_there(
     nowhere = typed("content", id_of(typed, filled, "gates.md"), "-o", tmp_path / "none" / "saved")
     assert nowhere.exit_code == 2
     assert "No such file or directory" in nowhere.stderr
+    a_folder = typed("content", id_of(typed, filled, "gates.md"), "-o", tmp_path)
+    assert a_folder.exit_code == 2
+    assert "is a directory" in a_folder.stderr
     bytes_as_json = typed("content", id_of(typed, filled, "gates.md"), "--json")
     assert (bytes_as_json.exit_code, bytes_as_json.stdout) == (2, "")
 
