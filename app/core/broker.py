@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import dramatiq
 import structlog
@@ -108,16 +109,17 @@ class DoorbellBroker(RedisBroker):
         finally:
             self._held.messages = None
 
-    def do_enqueue(self, queue_name: str, message_id: str, data: bytes) -> None:
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Dramatiq's, or the same without a word to Redis while messages are held; not of delayed ones."""
         held = self._held.messages
-        if held is None:
-            self._dispatch("enqueue")(queue_name, message_id, data)  # type: ignore[no-untyped-call]
-            return
-        if self._held.message_id is not None:
-            # A random UUID, that is nowhere else in the data.
-            data = data.replace(message_id.encode(), self._held.message_id.encode())
-            message_id = self._held.message_id
-        held.append(HeldMessage(queue_name, message_id, data))
+        if held is None or delay is not None:
+            return super().enqueue(message, delay=delay)
+        message_id = self._held.message_id or str(uuid4())
+        message = message.copy(options={"redis_message_id": message_id})
+        self.emit_before("enqueue", message, delay)
+        held.append(HeldMessage(message.queue_name, message_id, message.encode()))
+        self.emit_after("enqueue", message, delay)
+        return message
 
     def enqueue_all(self, held: Sequence[HeldMessage]) -> None:
         """Put them into their queues in one round trip: all of them, or none.

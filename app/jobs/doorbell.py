@@ -22,6 +22,9 @@ PATIENCE_S = 0.5
 #: From one send to the next. A lone document does not wait for it; under load, more of them share its cost.
 PAUSE_S = 0.02
 
+#: And this many times what a send took, since its thread and the requests take turns; up to that.
+PAUSE_TIMES, PAUSE_AT_MOST_S = 20, 0.1
+
 #: So many documents are sent in one round trip, at the most.
 GROUP = 256
 
@@ -102,7 +105,8 @@ class Doorbell:
                 began_at = loop.time()
                 if not await self._is_sent([message for ring in group for message in ring.messages]):
                     await self._note_unsent(group)
-                await asyncio.sleep(began_at + PAUSE_S - loop.time())
+                took_s = loop.time() - began_at
+                await asyncio.sleep(max(PAUSE_S - took_s, min(PAUSE_TIMES * took_s, PAUSE_AT_MOST_S)))
         finally:
             self._sending = None
 

@@ -48,6 +48,8 @@ def is_hidden(character: str) -> bool:
 
 def shown(name: str) -> str:
     """A name as it may be shown: composed (NFC), on one line, with nothing invisible in it."""
+    if name.isascii() and name.isprintable():
+        return name.strip()
     visible = "".join(" " if c.isspace() else c for c in name if c.isspace() or not is_hidden(c))
     return unicodedata.normalize("NFC", _JOINERS.sub("", visible)).strip()
 
