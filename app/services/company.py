@@ -16,7 +16,7 @@ LEAST, MOST, IN_HAND = 8, 63, 192
 
 #: Those that end within such a time anyway are ingested in one go; so many bytes take milliseconds to split,
 #: and nothing else of the process goes on meanwhile.
-AT_ONCE_S, AT_ONCE_BYTES = 0.1, 65_536
+AT_ONCE_S, AT_ONCE_BYTES = 0.25, 65_536
 
 #: Documents a second, before any have been seen to end; and for how long they are counted.
 FIRST_PACE = 50.0

@@ -23,8 +23,8 @@ DOCUMENTS = 64
 ENOUGH = 16
 
 #: Those that end after a document may wait for each other for this part of the time it took; up to that.
-LINGER = 0.1
-LINGER_AT_MOST_S = 0.1
+LINGER = 0.25
+LINGER_AT_MOST_S = 0.25
 
 
 class Together:

@@ -80,9 +80,10 @@ def test_there_is_an_end_to_what_is_in_hand_and_nothing_is_promised_twice(clock:
         assert again == MOST
 
 
-def test_those_are_ingested_in_one_go_that_end_within_a_tenth_of_a_second_anyway(clock: Clock) -> None:
-    assert parties_of(Company(lambda: 0), *range(12)) == [
-        list(range(12))[n : n + 5] for n in range(0, 12, int(FIRST_PACE * AT_ONCE_S))
+def test_those_are_ingested_in_one_go_that_end_within_a_moment_anyway(clock: Clock) -> None:
+    at_once = int(FIRST_PACE * AT_ONCE_S)
+    assert parties_of(Company(lambda: 0), *range(30)) == [
+        list(range(30))[n : n + at_once] for n in range(0, 30, at_once)
     ]
     assert parties_of(company_after(clock, documents_per_s=1000), *range(32)) == [list(range(32))]
     assert parties_of(company_after(clock, documents_per_s=1), 7, 8) == [[7], [8]]
