@@ -87,6 +87,8 @@ class _Splitter:
         self.page_numbers = [page.number for page in parsed.pages]
         self.heading_starts = [heading.char_start for heading in parsed.headings]
         self.heading_paths = _paths(parsed.headings)
+        self.tables = parsed.tables
+        self.table_starts = [table.char_start for table in parsed.tables]
 
     def passages(self) -> Iterator[Passage]:
         """In order, each with something new in it."""
@@ -179,7 +181,11 @@ class _Splitter:
 
     def _headings_at(self, position: int) -> tuple[str, ...]:
         at = bisect_right(self.heading_starts, position) - 1
-        return self.heading_paths[at] if at >= 0 else ()
+        headings = self.heading_paths[at] if at >= 0 else ()
+        at = bisect_right(self.table_starts, position) - 1
+        if at >= 0 and position < self.tables[at].char_end:
+            return (*headings, self.tables[at].header)  # What its rows are about stands in another passage.
+        return headings
 
     def _skip_space(self, position: int) -> int:
         while position < len(self.text) and self.text[position].isspace():

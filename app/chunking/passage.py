@@ -14,7 +14,7 @@ class Passage:
     char_end: int
     page: int | None  # Where it begins; None in formats without pages.
     page_end: int | None  # Where it ends: that of its last character.
-    headings: tuple[str, ...]  # In force where it begins, outermost first.
+    headings: tuple[str, ...]  # In force where it begins, outermost first; with the header of a table.
     token_count: int  # Of `text` by itself, by the embedder's tokenizer, special tokens not counted.
 
     @property

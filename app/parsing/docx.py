@@ -8,6 +8,7 @@ from typing import BinaryIO
 from app.errors import CorruptFile
 from app.parsing.archive import Element, open_archive
 from app.parsing.ooxml import FALLBACK, Package
+from app.parsing.tables import append_table
 from app.parsing.text_builder import TextBuilder, one_line
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -86,7 +87,7 @@ class _Writer:
             if child.tag == _PARAGRAPH:
                 self._paragraph(child)
             elif child.tag == _TABLE:
-                self.builder.table(_rows(child))
+                append_table(self.builder, _rows(child))
             elif child.tag not in _DROPPED:
                 self.blocks(child)
 

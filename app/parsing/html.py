@@ -9,6 +9,7 @@ from typing import BinaryIO
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from app.parsing.encodings import decode
+from app.parsing.tables import Rows
 from app.parsing.text_builder import TextBuilder
 
 _DROPPED = frozenset({
@@ -82,7 +83,8 @@ class _Writer:
         self.builder = builder
         self.inline: list[str] = []
         self.cells: list[str] | None = None  # Of the table row that is open.
-        self.after_row = False
+        self.rows: Rows | None = None  # Of the table whose last row was the last that was written.
+        self.is_header = False  # The open row has names of columns or rows and nothing else.
         self.in_item = False
         self.after_item = False
         self.pre_depth = 0
@@ -97,6 +99,7 @@ class _Writer:
             else:
                 self._enter(tag, node)
         self._flush()
+        self._end_rows()
 
     def _text(self, text: str) -> None:
         self.inline.append(text if self.pre_depth else _SPACE.sub(" ", text))
@@ -108,10 +111,11 @@ class _Writer:
             self._text(f" {node.attributes.get('alt') or ''} ")
         elif tag == "table":
             self._end_row()  # A table within a cell: the outer one was for layout.
-            self.after_row = False
+            self._end_rows()
         elif tag == "tr":
             self._flush()
             self.cells = []
+            self.is_header = True
         elif tag in _BLOCKS:
             self._flush()
         if tag == "li":
@@ -123,6 +127,7 @@ class _Writer:
             self._end_heading(_HEADINGS[tag])
         elif tag in _CELLS and self.cells is not None:
             self.cells.append(self._take())
+            self.is_header &= tag == "th"
         elif tag == "tr":
             self._end_row()
         elif tag in _BLOCKS:
@@ -143,7 +148,7 @@ class _Writer:
         text = self._take()
         if not text.strip():
             return
-        self.after_row = False
+        self._end_rows()
         if self.pre_depth:
             self.builder.verbatim(text)
         else:
@@ -160,15 +165,21 @@ class _Writer:
         self.in_item, self.after_item = False, True
 
     def _end_heading(self, level: int) -> None:
-        self.after_row = self.after_item = self.in_item = False
+        self._end_rows()
+        self.after_item = self.in_item = False
         self.builder.heading(self._take(), level)
 
     def _end_row(self) -> None:
         if self.cells is None:
             self._flush()
             return
-        row = self.builder.row([*self.cells, self._take()])
+        if self.rows is None:
+            self.rows = Rows(self.builder)
+        self.rows.add([*self.cells, self._take()], is_header=self.is_header)
         self.cells = None
-        append = self.builder.line if self.after_row else self.builder.paragraph
-        self.after_row = append(row) is not None or self.after_row
         self.after_item = False
+
+    def _end_rows(self) -> None:
+        if self.rows is not None:
+            self.rows.end()
+            self.rows = None

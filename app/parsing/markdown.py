@@ -1,4 +1,4 @@
-"""Markdown: the source stays readable as it is, headings lose their marks and are noted."""
+"""Markdown: the source stays readable as it is, headings lose their marks; they and tables are noted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _CLOSING_MARKS = re.compile(r"(?:^|[ \t])#+$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
 _NOT_A_SETEXT_TITLE = re.compile(r" {0,3}(?:[-*+>|]|\d+[.)]\s)| {4}|\t|.*\|")
+#: Below the header of a table: `|---|:--:|`.
+_RULE = re.compile(r" {0,3}\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*+$")
+_CELL_END = re.compile(r"(?<!\\)\|")
 _FRONT_MATTER = re.compile(r"---\n(.*?)\n(?:---|\.\.\.)(?:\n|\Z)", re.DOTALL)
 _TITLE_FIELD = re.compile(r"^title:[ \t]*(.+)$", re.MULTILINE | re.IGNORECASE)
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
@@ -42,12 +45,22 @@ def _plain(title: str) -> str:
     return _EMPHASIS.sub(r"\2", _LINK.sub(r"\1", title))
 
 
+def _row(line: str) -> str:
+    """A table's row as other formats have it, without marks around it."""
+    return " | ".join(cell.strip() for cell in _CELL_END.split(line.strip().strip("|")))
+
+
 class _Reader:
-    """Goes through the lines once; `body` holds those that are not yet in the builder."""
+    """Goes through the lines once; `body` holds those that are not yet in the builder.
+
+    While a table is open, these are its header, the rule below that, and rows.
+    """
 
     def __init__(self, builder: TextBuilder) -> None:
         self.builder = builder
         self.body: list[str] = []
+        self.in_table = False
+        self.below_text = False  # The table has no empty line before it.
 
     def read(self, lines: list[str]) -> None:
         fence: str | None = None
@@ -76,7 +89,11 @@ class _Reader:
         elif (match := _SETEXT.match(line)) and self._last_line_is_a_title():
             title = self.body.pop()
             self._heading(title, 1 if match[1][0] == "=" else 2)
+        elif not self.in_table and "|" in line and _RULE.match(line) and self.body and "|" in self.body[-1]:
+            self._begin_table(line)
         else:
+            if not line.strip():
+                self._end_table()
             self.body.append(line)
 
     def _last_line_is_a_title(self) -> bool:
@@ -85,11 +102,31 @@ class _Reader:
             return False
         return len(self.body) == 1 or not self.body[-2].strip()
 
+    def _begin_table(self, rule: str) -> None:
+        header = self.body.pop()
+        self.below_text = bool(self.body and self.body[-1].strip())
+        self._flush()
+        self.in_table = True
+        self.body = [header, rule]
+
+    def _end_table(self) -> None:
+        if not self.in_table:
+            return
+        header, rule, *rows = self.body
+        self.body.clear()
+        self.in_table = False
+        append = self.builder.line if self.below_text else self.builder.paragraph
+        append(f"{header}\n{rule}")
+        start = self.builder.line("\n".join(rows))
+        if start is not None:
+            self.builder.mark_table(_plain(_row(header)), start)
+
     def _heading(self, title: str, level: int) -> None:
         self._flush()
         self.builder.heading(_plain(title), level)
 
     def _flush(self, *, code: bool = False) -> None:
+        self._end_table()
         text = "\n".join(self.body)
         self.body.clear()
         if code:

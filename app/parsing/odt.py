@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from app.errors import CorruptFile, EncryptedFile
 from app.parsing.archive import Element, open_archive, read_member, read_xml
+from app.parsing.tables import append_table
 from app.parsing.text_builder import TextBuilder
 
 _NAMESPACE = "urn:oasis:names:tc:opendocument:xmlns"
@@ -43,7 +44,7 @@ def _append_blocks(container: Element, builder: TextBuilder) -> None:
             builder.paragraph("".join(_inline(child)))
             _append_boxes(child, builder)
         elif child.tag == _TABLE + "table":
-            builder.table(_rows(child))
+            append_table(builder, _rows(child))
         elif child.tag == _TEXT + "list":
             builder.paragraph("\n".join(_items(child)))
         elif child.tag not in _DROPPED:

@@ -24,12 +24,21 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """`text[char_start:char_end]` are the rows of a table below its header."""
+
+    header: str  # That row, as it is in the text.
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Plain text with its pages and headings, in reading order.
+    """Plain text with its pages, headings and tables, in reading order.
 
     `text` has `\\n` line ends, no NUL and no lone surrogates, so that PostgreSQL and UTF-8 take it as it is.
-    Paragraphs are separated by an empty line. `pages` and `headings` are sorted by `char_start`; `pages` is
-    empty where the format has none.
+    Paragraphs are separated by an empty line. `pages`, `headings` and `tables` are sorted by `char_start`;
+    `pages` is empty where the format has none, `tables` has those with a header.
     """
 
     text: str
@@ -37,4 +46,5 @@ class ParsedDocument:
     title: str | None = None
     pages: tuple[Page, ...] = ()
     headings: tuple[Heading, ...] = ()
+    tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()

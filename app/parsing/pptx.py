@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from app.parsing.archive import Element, open_archive
 from app.parsing.ooxml import FALLBACK, Package
+from app.parsing.tables import append_table
 from app.parsing.text_builder import TextBuilder
 
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
@@ -49,11 +50,14 @@ def _append_slide(slide: Element, builder: TextBuilder) -> None:
             builder.heading(" ".join(_paragraphs(block)), 1)
     for block in blocks:
         if block.tag == _TABLE:
-            builder.table(
-                [" ".join(_paragraphs(cell)) for cell in row.iter(_A + "tc")] for row in block.iter(_A + "tr")
-            )
+            append_table(builder, _rows(block))
         elif _placeholder(block) not in _TITLES | _FURNITURE:
             builder.paragraph("\n".join(_paragraphs(block)))
+
+
+def _rows(table: Element) -> Iterator[list[str]]:
+    for row in table.iter(_A + "tr"):
+        yield [" ".join(_paragraphs(cell)) for cell in row.iter(_A + "tc")]
 
 
 def _blocks(element: Element) -> Iterator[Element]:

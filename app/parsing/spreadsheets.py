@@ -11,6 +11,7 @@ import python_calamine as calamine
 
 from app.errors import EncryptedFile
 from app.parsing.archive import check_archive
+from app.parsing.tables import append_table
 from app.parsing.text import read_text
 from app.parsing.text_builder import TextBuilder, clean
 
@@ -44,7 +45,7 @@ def _append_sheets(workbook: calamine.CalamineWorkbook, builder: TextBuilder) ->
             continue
         builder.page(number)
         builder.heading(name, 1)
-        builder.table(map(_shown, row) for row in sheet.iter_rows())
+        append_table(builder, (map(_shown, row) for row in sheet.iter_rows()))
 
 
 def _shown(cell: object) -> str:
@@ -62,7 +63,7 @@ def parse_csv(file: BinaryIO, builder: TextBuilder) -> None:
     text = clean(read_text(file, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
     lines = text.split("\n")
     csv.field_size_limit(builder.max_text_chars)
-    builder.table(csv.reader((f"{line}\n" for line in lines), delimiter=sniff_delimiter(lines)))
+    append_table(builder, csv.reader((f"{line}\n" for line in lines), delimiter=sniff_delimiter(lines)))
 
 
 def sniff_delimiter(lines: list[str]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from app.errors import NoText, TextTooLong
-from app.parsing.parsed_document import Heading, Page, ParsedDocument
+from app.parsing.parsed_document import Heading, Page, ParsedDocument, Table
 
 MAX_TITLE_CHARS = 500
 # Beyond these a document is not helped by more of them, and the answer of the parser must stay bounded.
-MAX_HEADINGS = 20_000
+MAX_HEADINGS = 20_000  # And headers of tables.
 MAX_WARNINGS = 20
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -53,6 +52,10 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
+def _as_title(text: str) -> str:
+    return one_line(text)[:MAX_TITLE_CHARS].rstrip()
+
+
 class TextBuilder:
     """Takes text in reading order and keeps pages, headings and the limit of length.
 
@@ -66,6 +69,7 @@ class TextBuilder:
         self._parts: list[str] = []
         self._pages: list[Page] = []
         self._headings: list[Heading] = []
+        self._tables: list[Table] = []
         self._warnings: list[str] = []
         self._page_number: int | None = None
         self._page_start: int | None = None
@@ -91,24 +95,16 @@ class TextBuilder:
 
     def mark_heading(self, title: str, level: int, char_start: int) -> None:
         """Note that text which is already there is a heading."""
-        if len(self._headings) < MAX_HEADINGS:
-            self._headings.append(
-                Heading(max(1, level), one_line(title)[:MAX_TITLE_CHARS].rstrip(), char_start)
-            )
+        if self._may_mark():
+            self._headings.append(Heading(max(1, level), _as_title(title), char_start))
 
-    def table(self, rows: Iterable[Iterable[str]]) -> None:
-        """Append rows as lines, cells parted by ` | `; empty rows and empty cells at the end are dropped."""
-        append = self.paragraph
-        for row in rows:
-            if append(self.row(row)) is not None:
-                append = self.line
+    def mark_table(self, header: str, char_start: int) -> None:
+        """Note that all from `char_start` to here are the rows below a table's header."""
+        if self._may_mark():
+            self._tables.append(Table(_as_title(header), char_start, self.length))
 
-    @staticmethod
-    def row(cells: Iterable[str]) -> str:
-        texts = [one_line(cell) for cell in cells]
-        while texts and not texts[-1]:
-            texts.pop()
-        return " | ".join(texts)
+    def _may_mark(self) -> bool:
+        return len(self._headings) + len(self._tables) < MAX_HEADINGS
 
     def page(self, number: int) -> None:
         """What follows is on this page; a page without text leaves no trace."""
@@ -145,6 +141,7 @@ class TextBuilder:
             title=self.title,
             pages=tuple(self._pages),
             headings=tuple(sorted(self._headings, key=lambda heading: heading.char_start)),
+            tables=tuple(self._tables),
             warnings=tuple(self._warnings),
         )
 

@@ -22,7 +22,7 @@ from app.errors import (
     TextTooLong,
     UnsupportedMediaType,
 )
-from app.parsing.parsed_document import Heading, Page, ParsedDocument
+from app.parsing.parsed_document import Heading, Page, ParsedDocument, Table
 
 # A frame: sizes of header and text in bytes, the header in JSON, the text in UTF-8.
 SIZES = struct.Struct(">II")
@@ -79,6 +79,7 @@ def encode_document(document: ParsedDocument, *, tired: bool = False) -> bytes:
             "title": document.title,
             "pages": [[page.number, page.char_start, page.char_end] for page in document.pages],
             "headings": [[heading.level, heading.title, heading.char_start] for heading in document.headings],
+            "tables": [[table.header, table.char_start, table.char_end] for table in document.tables],
             "warnings": document.warnings,
             "tired": tired,
         },
@@ -117,6 +118,9 @@ def _document(fields: dict[str, Any], text: str) -> ParsedDocument:
         pages=tuple(Page(_int(number), _int(start), _int(end)) for number, start, end in fields["pages"]),
         headings=tuple(
             Heading(_int(level), _string(title), _int(start)) for level, title, start in fields["headings"]
+        ),
+        tables=tuple(
+            Table(_string(header), _int(start), _int(end)) for header, start, end in fields["tables"]
         ),
         warnings=tuple(map(_string, fields["warnings"])),
     )

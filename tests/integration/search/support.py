@@ -11,7 +11,7 @@ from app.embedding.hash import HashEmbedder
 from app.models import acceptance
 from app.models.acceptance import NewDocument
 from app.models.document import Document, Ingested
-from app.parsing.parsed_document import Heading, Page, ParsedDocument
+from app.parsing.parsed_document import Heading, Page, ParsedDocument, Table
 from app.services.ingestion_service import ChunksOf
 
 EMBEDDER = HashEmbedder()
@@ -24,6 +24,7 @@ async def indexed(
     overlap_tokens: int = 0,
     headings: tuple[Heading, ...] = (),
     pages: tuple[Page, ...] = (),
+    tables: tuple[Table, ...] = (),
     **fields: Any,
 ) -> UUID:
     """Take the text in and make it searchable; `fields` are those of `NewDocument`."""
@@ -47,6 +48,7 @@ async def indexed(
         overlap_tokens=overlap_tokens,
         headings=headings,
         pages=pages,
+        tables=tables,
     )
     return document.id
 
@@ -59,6 +61,7 @@ async def complete(
     overlap_tokens: int = 0,
     headings: tuple[Heading, ...] = (),
     pages: tuple[Page, ...] = (),
+    tables: tuple[Table, ...] = (),
 ) -> None:
     """Finish what was claimed."""
     chunker = Chunker(
@@ -68,7 +71,7 @@ async def complete(
         max_tokens=EMBEDDER.max_tokens,
     )
     passages = chunker.split(
-        ParsedDocument(media_type="text/plain", text=text, headings=headings, pages=pages)
+        ParsedDocument(media_type="text/plain", text=text, headings=headings, pages=pages, tables=tables)
     )
     vectors = await EMBEDDER.embed([passage.text for passage in passages])
     chunks = ChunksOf(passages, vectors, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from app.models.sql import fetch, transaction
 from app.models.vector_space import VectorSpace
 from app.models.word_counts import keep_counts
 from app.parsing.parsed_document import Heading, Page
+from app.parsing.registry import parse
 from app.search.filters import SQL, Condition
 from tests.integration.search.support import indexed
 
@@ -118,6 +120,22 @@ async def test_a_title_is_among_the_first_chunks_words_and_headings_among_those_
     assert [hit["chunk_id"] for hit in await search(client, "zeppelin", mode="keyword")] == [
         first["chunk_id"]
     ]
+
+
+async def test_the_header_of_a_table_is_cited_with_its_rows_and_among_their_words(
+    client: httpx.AsyncClient,
+) -> None:
+    rows = "".join(f"lock{number},{number % 7}.5,19{number:02}\n" for number in range(10, 90))
+    table = parse(BytesIO(f"Lock,Height,Built\n{rows}".encode()), name="locks.csv", max_text_chars=10_000)
+    await indexed(table.text, tables=table.tables, media_type="text/csv", source_name="locks.csv")
+
+    (first,) = await search(client, "height lock10", mode="keyword", top_k=1)
+    (hit,) = await search(client, "height lock88", mode="keyword", top_k=1)
+
+    assert ("Height" in first["text"], first["citation"]["headings"]) == (True, [])
+    assert ("lock88 | 4.5 | 1988" in hit["text"], "Height" in hit["text"]) == (True, False)
+    assert hit["citation"]["headings"] == ["Lock | Height | Built"]
+    assert len(await search(client, "height", mode="keyword", top_k=100)) > 5
 
 
 async def test_each_collection_has_its_words_counted_for_itself(client: httpx.AsyncClient) -> None:

@@ -24,7 +24,7 @@ from app.chunking.tokens import SLICE_CHARS
 from app.embedding.hash import HashEmbedder
 from app.embedding.token_estimate import estimate_token_offsets
 from app.errors import TooManyChunks
-from app.parsing.parsed_document import Heading, Page, ParsedDocument
+from app.parsing.parsed_document import Heading, Page, ParsedDocument, Table
 
 Tokenise = Callable[[str], Sequence[tuple[int, int]]]
 
@@ -116,7 +116,8 @@ def hard_documents(draw: st.DrawFn) -> ParsedDocument:
         for number, (begin, end) in enumerate(pairwise(starts), start=1)
         if draw(st.just(len(starts) > 2))
     )
-    return ParsedDocument(text, "text/plain", headings=headings, pages=pages)
+    tables = tuple(Table(f"header {begin}", begin, end) for begin, end in list(pairwise(draw(places)))[::2])
+    return ParsedDocument(text, "text/plain", headings=headings, pages=pages, tables=tables)
 
 
 def path_at(position: int, headings: Sequence[Heading]) -> tuple[str, ...]:
@@ -142,7 +143,14 @@ def test_whatever_the_text_no_chunk_exceeds_the_limit_and_nothing_is_lost(
 
     check(document.text, passages, tokenise, limit)
     for passage in passages:
-        assert passage.headings == path_at(passage.char_start, document.headings)
+        assert passage.headings == (
+            *path_at(passage.char_start, document.headings),
+            *(
+                table.header
+                for table in document.tables
+                if table.char_start <= passage.char_start < table.char_end
+            ),
+        )
         for place, told in (
             (passage.char_start, passage.page),
             (passage.char_end - 1, passage.page_end),

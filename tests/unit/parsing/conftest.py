@@ -49,3 +49,6 @@ def assert_sound(document: ParsedDocument) -> None:
         words = " ".join(text[heading.char_start : heading.char_start + 2 * len(heading.title) + 50].split())
         assert words.lower().startswith(heading.title.lower())
     assert list(document.headings) == sorted(document.headings, key=lambda heading: heading.char_start)
+    assert all(0 < table.char_start < table.char_end <= len(text) for table in document.tables)
+    for table, below in pairwise(document.tables):
+        assert table.char_end < below.char_start

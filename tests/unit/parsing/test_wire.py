@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app import errors
 from app.parsing import wire
-from app.parsing.parsed_document import Heading, Page, ParsedDocument
+from app.parsing.parsed_document import Heading, Page, ParsedDocument, Table
 
 LIMITS = wire.Limits(timeout_s=5, memory_mb=100, max_text_chars=1000)
 DOCUMENT = {
@@ -37,6 +37,7 @@ documents = st.builds(
     title=st.none() | words,
     pages=st.lists(st.builds(Page, numbers, numbers, numbers)).map(tuple),
     headings=st.lists(st.builds(Heading, numbers, words, numbers)).map(tuple),
+    tables=st.lists(st.builds(Table, words, numbers, numbers)).map(tuple),
     warnings=st.lists(words).map(tuple),
 )
 
