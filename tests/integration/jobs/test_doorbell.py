@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import dramatiq
 import pytest
@@ -19,7 +19,7 @@ from app.core.broker import DoorbellBroker
 from app.core.config import Settings
 from app.core.database import database
 from app.embedded import EmbeddedValkey
-from app.jobs.doorbell import PATIENCE_S, PAUSE_AT_MOST_S, PAUSE_EACH_S, Doorbell
+from app.jobs.doorbell import GROUP, PATIENCE_S, PAUSE_AT_MOST_S, PAUSE_EACH_S, Doorbell
 from app.models import acceptance
 from app.models.acceptance import NewDocument
 from app.models.document import Document
@@ -108,6 +108,18 @@ async def test_the_more_a_send_has_the_longer_the_next_one_gathers(
     (first_at, first), (second_at, second) = sent
     assert (first, second) == (many, 2)
     assert second_at - first_at >= PAUSE_AT_MOST_S - 0.02  # The pause begins before the thread does.
+
+
+async def test_what_is_more_than_one_send_can_have_does_not_pause(
+    broker: DoorbellBroker, ring_one: dramatiq.Actor[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[float, int]] = []
+    monkeypatch.setattr(broker, "enqueue_all", lambda group: sent.append((time.monotonic(), len(group))))
+    async with Doorbell(broker) as doorbell:
+        await doorbell.ring_all(ring_one.send, dict.fromkeys(uuid4() for _ in range(2 * GROUP + 1)))
+
+    assert [count for _, count in sent] == [GROUP, GROUP, 1]
+    assert sent[-1][0] - sent[0][0] < PAUSE_AT_MOST_S
 
 
 async def test_a_full_queue_takes_none_of_a_group_and_all_are_noted(
