@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 #: How long a send may take. Then the queue counts as stalled, and the reconciler sends what this does not.
 PATIENCE_S = 0.5
 
-#: From one send to the next, and so much more for each document that it had, up to an end. A lone one does not
-#: wait for it. Under load many share a send: its thread keeps the requests from the interpreter.
+#: From one send to the next, and so much more for each document that it had, up to an end. A lone one waits
+#: for none. Under load many share a send: its thread keeps the requests from the interpreter.
 PAUSE_S, PAUSE_EACH_S, PAUSE_AT_MOST_S = 0.02, 0.002, 0.1
 
 #: So many documents are sent in one round trip, at the most; the rest has no pause before it.
