@@ -30,7 +30,7 @@ TEXTS = [
     "def fill(chamber): return chamber.level_m",
     "water " * 2000,
 ]
-#: More than `app.embedding.brief` computes on the event loop.
+#: More than `app.embedding.brief` computes at once.
 MANY = TEXTS * 4
 
 
