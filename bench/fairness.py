@@ -22,11 +22,11 @@ LEFT = 50
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--documents", type=int, help="of the import; 4,000, and 50,000 with --full")
+    arguments.add_argument("--documents", type=int, help="of the import; 10,000, and 50,000 with --full")
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--embedder", default="hash", help="of Sluice's; a slow one is the harder test")
     asked = arguments.parse_args()
-    documents = asked.documents or (50_000 if asked.full else 4_000)
+    documents = asked.documents or (50_000 if asked.full else 10_000)
     os.environ["EMBEDDER"] = asked.embedder
     imported = f"{documents:,} documents imported, `{asked.embedder}`"
     setting = f"{imported}, {asked.workers} worker processes; {conditions()}"

@@ -7,6 +7,9 @@ from typing import Protocol
 
 UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
+#: Characters of a heading that are shown.
+LONGEST_TITLE = 120
+
 #: Characters of a hit that are shown, as many as one reads at a glance.
 EXCERPT = 420
 
@@ -44,6 +47,12 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def pages(first: int, last: int | None) -> str:
     """`2`, `2` → `page 2`; `2`, `3` → `pages 2–3`."""
     return f"page {first}" if last in (None, first) else f"pages {first}–{last}"
+
+
+def trail(titles: Sequence[str]) -> str:
+    """`Book`, `Gate` → `Book › Gate`; of long titles, as headers of wide tables are, the beginning."""
+    most = LONGEST_TITLE
+    return " › ".join(each if len(each) <= most else f"{each[: most - 1].rstrip()}…" for each in titles)
 
 
 class Span(Protocol):

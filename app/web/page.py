@@ -69,6 +69,7 @@ _templates.filters |= {
     "duration": wording.duration,
     "counted": wording.count,
     "pages": wording.pages,
+    "trail": wording.trail,
     "kind": words.kind,
     "name": words.name,
     "excerpt": wording.excerpt,

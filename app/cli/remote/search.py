@@ -15,7 +15,7 @@ from app.cli.remote.completion import collection_names
 from app.cli.remote.options import json_object
 from app.cli.remote.output import Output, clean
 from app.client import Hit
-from app.core.wording import EXCERPT, excerpt, pages
+from app.core.wording import EXCERPT, excerpt, pages, trail
 
 MARK = "bold yellow"
 
@@ -114,7 +114,7 @@ def place_of(hit: Hit) -> str:
     if hit.collection != "default":
         name = f"{clean(hit.collection)}/{name}"
     page = f", {pages(citation.page, citation.page_end)}" if citation.page else ""
-    headings = "".join(f" › {clean(heading)}" for heading in citation.headings)
+    headings = f" › {trail([*map(clean, citation.headings)])}" if citation.headings else ""
     return f"{name}{page}{headings}"
 
 
