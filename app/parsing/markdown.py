@@ -118,7 +118,7 @@ class _Reader:
         append = self.builder.line if self.below_text else self.builder.paragraph
         append(f"{header}\n{rule}")
         start = self.builder.line("\n".join(rows))
-        if start is not None:
+        if start is not None and any(map(str.isalnum, header)):  # Markdown has no tables without one.
             self.builder.mark_table(_plain(_row(header)), start)
 
     def _heading(self, title: str, level: int) -> None:

@@ -118,9 +118,10 @@ def test_markdown_keeps_its_tables_as_they_are(read: Read, before: str, after: s
         "---|---\na | b",
         "```\na | b\n--|--\nc | d\n```",
         "a\n---",
+        "|  |  |\n|--|--|\n| c | d |",
     ],
 )
-def test_what_is_no_table_of_markdown(read: Read, text: str) -> None:
+def test_what_is_no_table_of_markdown_with_a_header(read: Read, text: str) -> None:
     assert read(text, "a.md").tables == ()
 
 
