@@ -57,10 +57,9 @@ class Rows:
             self._header = " | ".join(texts) if is_header else None
 
     def end(self) -> None:
-        """Note the header, if there is one, with something below it. May be called twice."""
+        """Note the header, if there is one, with something below it."""
         if self._header is not None and self._body_start is not None:
             self._builder.mark_table(self._header, self._body_start)
-        self._header = self._body_start = None
 
 
 def has_labels(cells: Sequence[str]) -> bool:
