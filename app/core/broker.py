@@ -32,6 +32,16 @@ end
 """
 DROPPED_AT_ONCE = 1000
 
+#: Dramatiq's fetch of one message, less the chores that every worker does in its other fetches.
+TAKE = """
+local id = redis.call("lpop", KEYS[1])
+if not id then
+    return {}
+end
+redis.call("sadd", KEYS[3], id)
+return redis.call("hmget", KEYS[2], id)
+"""
+
 
 class QueueState(NamedTuple):
     """What a look at the queue shows."""
@@ -63,6 +73,7 @@ class DoorbellBroker(RedisBroker):
         self._held = _Held()
         self._rooms: dict[str, Callable[[int], bool]] = {}
         self._drop_forgotten = self.client.register_script(DROP_FORGOTTEN)
+        self._take = self.client.register_script(TAKE)
 
     @property
     def consumer_class(self) -> type[_RedisConsumer]:
@@ -110,14 +121,17 @@ class DoorbellBroker(RedisBroker):
             self._held.messages = None
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Dramatiq's, or the same without a word to Redis while messages are held; not of delayed ones."""
-        held = self._held.messages
-        if held is None or delay is not None:
+        """Dramatiq's, in fewer words to Redis; without any while messages are held, but for delayed ones."""
+        if delay is not None:
             return super().enqueue(message, delay=delay)
         message_id = self._held.message_id or str(uuid4())
         message = message.copy(options={"redis_message_id": message_id})
         self.emit_before("enqueue", message, delay)
-        held.append(HeldMessage(message.queue_name, message_id, message.encode()))
+        ours = HeldMessage(message.queue_name, message_id, message.encode())
+        if self._held.messages is None:
+            self.enqueue_all([ours])
+        else:
+            self._held.messages.append(ours)
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -133,7 +147,7 @@ class DoorbellBroker(RedisBroker):
             return
         with self.client.pipeline(transaction=True) as pipeline:
             for name in {each.queue_name for each in held}:
-                queue = f"{self.namespace}:{name}"
+                queue = self._queue(name)
                 messages = {each.message_id: each.data for each in held if each.queue_name == name}
                 pipeline.hset(f"{queue}.msgs", mapping=messages)  # type: ignore[arg-type]
                 pipeline.rpush(queue, *messages)
@@ -147,19 +161,24 @@ class DoorbellBroker(RedisBroker):
         Raises:
             redis.RedisError: It did not answer.
         """
-        self.client.hdel(f"{self.namespace}:{queue_name}.msgs", *message_ids)
+        self.client.hdel(f"{self._queue(queue_name)}.msgs", *message_ids)
 
-    def await_message(self, queue_name: str, timeout_s: float) -> None:
-        """Return as soon as a message waits in the queue, and after `timeout_s` at the latest.
+    def take(self, queue_name: str, timeout_s: float) -> list[bytes]:
+        """The next message, as soon as there is one; none after `timeout_s`, or if another was faster.
 
-        It moves the queue's head from the head to the head: that takes nothing from the queue, changes no
-        order, and wakes all who wait. Dramatiq fetches by a script, and scripts cannot block.
+        Scripts cannot block, so this waits by moving the queue's head from the head to the head, which takes
+        nothing, changes no order, and wakes all who wait. The fetch goes to Redis along with that: there is
+        no round trip between a message's coming and its being ours.
 
         Raises:
             redis.RedisError: It does not answer, is full, or is older than 6.2.
         """
-        queue = f"{self.namespace}:{queue_name}"
-        self.client.blmove(queue, queue, timeout_s, "LEFT", "LEFT")  # type: ignore[arg-type]
+        queue = self._queue(queue_name)
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.blmove(queue, queue, timeout_s, "LEFT", "LEFT")  # type: ignore[arg-type]
+            self._take(keys=[queue, f"{queue}.msgs", self._acks(queue_name)], client=pipeline)
+            _, fetched = pipeline.execute()
+        return self._readable(queue_name, fetched)
 
     def do_fetch(self, queue_name: str, count: int) -> list[bytes]:
         """The next messages; what is none of ours is set aside, what has been forgotten is passed over.
@@ -170,12 +189,7 @@ class DoorbellBroker(RedisBroker):
             fetched: list[bytes | None] = self._dispatch("fetch")(  # type: ignore[no-untyped-call]
                 queue_name, count
             )
-            readable = [data for data in fetched if data is not None and self._is_ours(data, queue_name)]
-            if len(readable) < len(fetched):
-                self._set_aside(queue_name)
-            if None in fetched:  # Then there are more of these, as a rule.
-                queue = f"{self.namespace}:{queue_name}"
-                self._drop_forgotten(keys=[queue, f"{queue}.msgs"], args=[DROPPED_AT_ONCE])
+            readable = self._readable(queue_name, fetched)
             if readable or not fetched:
                 return readable
 
@@ -186,8 +200,8 @@ class DoorbellBroker(RedisBroker):
             redis.RedisError: It did not answer. What it has not taken comes again when this process is gone.
         """
         with self.client.pipeline(transaction=True) as pipeline:
-            pipeline.srem(f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}", *message_ids)
-            pipeline.hdel(f"{self.namespace}:{queue_name}.msgs", *message_ids)
+            pipeline.srem(self._acks(queue_name), *message_ids)
+            pipeline.hdel(f"{self._queue(queue_name)}.msgs", *message_ids)
             pipeline.execute()
 
     def look(self, queue_name: str) -> QueueState:
@@ -197,7 +211,7 @@ class DoorbellBroker(RedisBroker):
             redis.RedisError: It does not answer, or cannot be written.
         """
         with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.llen(f"{self.namespace}:{queue_name}")
+            pipeline.llen(self._queue(queue_name))
             pipeline.get(self._mark)
             # A full Redis answers whoever reads, and refuses everything that a queue needs.
             pipeline.set(f"{self.namespace}:__probe__", 1)
@@ -219,6 +233,23 @@ class DoorbellBroker(RedisBroker):
     def _mark(self) -> str:
         return f"{self.namespace}:__mark__"
 
+    def _queue(self, name: str) -> str:
+        return f"{self.namespace}:{name}"
+
+    def _acks(self, queue_name: str) -> str:
+        """The ids of what this process has fetched from the queue, and not acknowledged."""
+        return f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
+
+    def _readable(self, queue_name: str, fetched: Sequence[bytes | None]) -> list[bytes]:
+        """Those that can be worked on; the others go out of our hands."""
+        readable = [data for data in fetched if data is not None and self._is_ours(data, queue_name)]
+        if len(readable) < len(fetched):
+            self._set_aside(queue_name)
+        if None in fetched:  # Then there are more of these, as a rule.
+            queue = self._queue(queue_name)
+            self._drop_forgotten(keys=[queue, f"{queue}.msgs"], args=[DROPPED_AT_ONCE])
+        return readable
+
     def _is_ours(self, data: bytes, queue_name: str) -> bool:
         """Whether Dramatiq can work on it. Its threads end for ever of some that it can read all the same."""
         try:
@@ -239,9 +270,9 @@ class DoorbellBroker(RedisBroker):
     def _set_aside(self, queue_name: str) -> None:
         """Let go of what has been forgotten, and move what cannot be read to the dead letters, where Dramatiq
         drops it after a week."""
-        key = f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
+        key = self._acks(queue_name)
         held = list(self.client.smembers(key))
-        contents = self.client.hmget(f"{self.namespace}:{queue_name}.msgs", held) if held else []
+        contents = self.client.hmget(f"{self._queue(queue_name)}.msgs", held) if held else []
         forgotten = []
         for message_id, data in zip(held, contents, strict=True):
             if data is None:

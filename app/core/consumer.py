@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import dramatiq
@@ -57,10 +57,12 @@ class DoorbellConsumer(_RedisConsumer):
         message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         if message is None:
             self._wait(room)
+            if self.message_cache:
+                message = super().__next__()  # type: ignore[no-untyped-call]
         return message
 
     def _wait(self, room: int) -> None:
-        """Until it is worth looking again, or for a moment."""
+        """Until it is worth looking again, or for a moment; a message that comes meanwhile is fetched."""
         held = self.outstanding_message_count
         if held >= self._most:
             self._is_full = True
@@ -75,11 +77,17 @@ class DoorbellConsumer(_RedisConsumer):
 
     def _wait_for_message(self) -> None:
         try:
-            self.broker.await_message(self.queue_name, IDLE_WAIT_S)
+            taken = self.broker.take(self.queue_name, IDLE_WAIT_S)
         except redis.RedisError as error:
             # If it is away, the next fetch says so to Dramatiq, who knows what to do.
             log.debug("queue_not_awaited", error=str(error))
             time.sleep(POLL_S)
+            return
+        held = self.outstanding_message_count
+        if self.broker.room(self.queue_name, held=held, most=self._most):
+            self.message_cache = taken
+        else:  # What was in hand has grown meanwhile.
+            self._give_back(taken)
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
         if self._is_full:  # There are many: this thread has better to do than to wait for Redis each time.
@@ -102,7 +110,11 @@ class DoorbellConsumer(_RedisConsumer):
 
     def close(self) -> None:
         self._acknowledge_done()
+        self._give_back(self.message_cache)
         super().close()
+
+    def _give_back(self, fetched: Sequence[bytes]) -> None:
+        self.requeue(dramatiq.MessageProxy(dramatiq.Message.decode(data)) for data in fetched)
 
     def _acknowledge_done(self) -> None:
         if not self._done:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dramatiq
 import pytest
@@ -18,6 +20,7 @@ from redis.retry import Retry
 
 from app.core import consumer as consumer_module
 from app.core.broker import DoorbellBroker, RowRetries
+from app.core.consumer import DoorbellConsumer
 from app.embedded import EmbeddedValkey
 from tests.running import wait_until
 
@@ -183,21 +186,79 @@ def test_a_worker_does_not_wait_for_an_acknowledgement_that_nobody_takes(broker:
     consumer.requeue([message])
 
 
-def test_one_message_wakes_all_who_wait_and_is_still_there(
-    client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consumer_module, "IDLE_WAIT_S", 20)
-    client.connection_pool.connection_kwargs["socket_timeout"] = 30
-    consumers = [Broker(client).consume("default", prefetch=2) for _ in range(3)]
-
+@contextmanager
+def waiting(client: redis.Redis, *consumers: DoorbellConsumer) -> Iterator[list[Future[Any]]]:
+    """Each waits in Redis for its next message."""
     with ThreadPoolExecutor(len(consumers)) as threads:
         looks = [threads.submit(next, consumer) for consumer in consumers]
         wait_until(lambda: client.info("clients")["blocked_clients"] == len(consumers))
-        broker.ring.send("first")
-        assert [look.result(timeout=10) for look in looks] == [None] * len(consumers)
+        yield looks
 
+
+@pytest.fixture
+def patient(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody stops waiting within a test."""
+    monkeypatch.setattr(consumer_module, "IDLE_WAIT_S", 20)
+    client.connection_pool.connection_kwargs["socket_timeout"] = 30
+
+
+@pytest.mark.usefixtures("patient")
+def test_one_message_wakes_all_who_wait_and_one_has_it(client: redis.Redis, broker: Broker) -> None:
+    consumers = [Broker(client).consume("default", prefetch=2) for _ in range(3)]
+
+    with waiting(client, *consumers) as looks:
+        broker.ring.send("first")
+        taken = [look.result(timeout=10) for look in looks]
+
+    assert [message.args for message in taken if message is not None] == [("first",)]
     broker.ring.send("second")
-    assert [next(consumers[0]).args, next(consumers[0]).args] == [("first",), ("second",)]
+    assert next(consumers[0]).args == ("second",)
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_comes_when_there_is_no_room_any_more_is_left_to_others(
+    client: redis.Redis, broker: Broker
+) -> None:
+    consumer, other = broker.consume("default", prefetch=2), Broker(client).consume("default", prefetch=2)
+    has_room = True
+
+    with broker.fetching_while("default", lambda _: has_room), waiting(client, consumer) as (look,):
+        has_room = False
+        broker.ring.send("a")
+        assert look.result(timeout=10) is None
+
+    assert next(other).args == ("a",)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("message_id", ["forgotten", "foreign"])
+def test_what_comes_and_cannot_be_read_leaves_nothing(
+    client: redis.Redis, broker: Broker, message_id: str
+) -> None:
+    consumer = broker.consume("default", prefetch=2)
+
+    with waiting(client, consumer) as (look,), client.pipeline() as pipeline:
+        if message_id == "foreign":
+            pipeline.hset("t:default.msgs", message_id, b"[1, 2]")
+        pipeline.rpush("t:default", message_id)
+        pipeline.execute()
+        assert look.result(timeout=10) is None
+
+    assert client.hlen("t:default.msgs") == 0
+    assert client.hlen("t:default.XQ.msgs") == (message_id == "foreign")
+    assert client.keys("t:__acks__*") == []
+
+
+def test_what_was_fetched_and_not_begun_is_given_back(client: redis.Redis, broker: Broker) -> None:
+    for word in "abc":
+        broker.ring.send(word)
+    consumer = broker.consume("default", prefetch=4)
+    assert next(consumer).args == ("a",)
+
+    consumer.close()
+
+    other = Broker(client).consume("default", prefetch=4)
+    assert [next(other).args, next(other).args] == [("b",), ("c",)]
 
 
 def test_a_worker_that_holds_all_it_may_is_woken_when_it_has_done_half(
