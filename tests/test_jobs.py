@@ -10,7 +10,6 @@ from typing import TypeVar
 from unittest.mock import AsyncMock, patch
 
 import pytest
-import redis
 from dramatiq.asyncio import get_event_loop_thread
 
 from app.chunking.chunker import Chunker
@@ -18,7 +17,7 @@ from app.core.config import Settings
 from app.core.queue import broker
 from app.errors import EmbedderRefused, EmbedderUnavailable, NoText, TooManyChunks
 from app.jobs.ingestion_job import process_ingestion
-from app.jobs.webhook_job import deliver_webhook, sweep
+from app.jobs.webhooks import deliver_due
 from app.jobs.worker import worker_resources
 from app.models.attempt import Attempt
 from app.models.chunk import Chunk
@@ -207,7 +206,7 @@ def test_the_worker_s_chunker_keeps_to_the_setting(settings: Settings) -> None:
     assert chunker._max_chunks == settings.MAX_CHUNKS
 
 
-def test_a_delivery_of_a_webhook_is_rung_for_and_made_and_without_the_queue_all_the_same() -> None:
+def test_a_delivery_to_a_webhook_is_made_once() -> None:
     got: list[bytes] = []
 
     async def send(self: WebhookSender, url: str, *, secret: str, message_id: str, body: bytes) -> Outcome:
@@ -230,18 +229,11 @@ def test_a_delivery_of_a_webhook_is_rung_for_and_made_and_without_the_queue_all_
     )
     with patch.object(WebhookSender, "send", send):
         process_ingestion(str(run(seed()).id))
-        (delivery,) = run(listed())
-        deliver_webhook(str(delivery.id))
-        deliver_webhook(str(delivery.id))  # A message that came twice.
-        deliver_webhook("of nothing")
+        run(deliver_due())  # Or the look of the worker that this process is, a moment earlier.
+        run(deliver_due())
         assert run(delivered()) == ["DELIVERED"]
         assert len(got) == 1
         assert b'"type":"document.completed"' in got[0]
-
-        with patch.object(deliver_webhook, "send", side_effect=redis.ConnectionError):
-            run(Delivery.test(hook.id))
-            run(sweep())  # Or that of the worker that this process is, a moment earlier.
-            assert run(delivered()) == ["DELIVERED", "DELIVERED"]
     run(Webhook.remove(hook.id))
 
 

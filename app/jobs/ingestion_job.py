@@ -18,7 +18,7 @@ from app.jobs.insisting import insist
 from app.jobs.lanes import Lanes
 from app.jobs.overtaking import overtake
 from app.jobs.reconciler import Reconciler
-from app.jobs.webhook_job import sweep_for_ever
+from app.jobs.webhooks import deliver_for_ever
 from app.jobs.worker import WorkerLifecycle, worker_name, worker_resources
 from app.models import backlog
 from app.models.document import MAX_FAILURES, Document
@@ -158,7 +158,7 @@ broker.add_middleware(
             every_s=settings.SWEEP_S,
             backoff_s=settings.RETRY_BACKOFF_S,
         ),
-        {"webhooks": sweep_for_ever, "room": take_by_room},
+        {"webhooks": deliver_for_ever, "room": take_by_room},
     ),
     after=AsyncIO,
 )

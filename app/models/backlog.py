@@ -74,7 +74,7 @@ async def reap(*, limit: int, backoff_s: float) -> list[UUID]:
                 updated_at = now(), {NO_LEASE}
             WHERE id IN (
                 SELECT id FROM documents WHERE status = 'PROCESSING' AND lease_expires_at < now()
-                ORDER BY lease_expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
+                ORDER BY lease_expires_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
             )
             RETURNING id
         ), noted AS ({ended(Outcome.WORKER_LOST, error=staged.format("was."))})
@@ -132,7 +132,7 @@ async def take_unsent(*, limit: int, emptied_at: datetime, late_too: bool) -> li
                 AND (sent_at <= {gone} OR $3 AND sent_at <= now() - make_interval(
                     secs => LEAST({LATE_AFTER_S} * 2.0 ^ LEAST(sends - 1, 8), {LATE_AT_MOST_S})
                 ))
-            ORDER BY sent_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+            ORDER BY sent_at, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
         )
         RETURNING id
         """,
@@ -182,11 +182,11 @@ async def claim_due(*, owner: str, lease_s: float) -> Document | None:
         waiting AS (
             SELECT id FROM documents
             WHERE status = 'PENDING' AND stage = 'retry_wait' AND next_attempt_at <= now()
-            ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED
+            ORDER BY next_attempt_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
         ), queued AS (
             SELECT id FROM documents AS q
             WHERE NOT EXISTS (SELECT FROM waiting) AND {QUEUED} AND next_attempt_at <= now()
-            ORDER BY turn, id LIMIT $3 FOR UPDATE SKIP LOCKED
+            ORDER BY turn, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
         ), next AS (SELECT id FROM waiting UNION ALL SELECT id FROM queued)
         """,
         limit=1,
@@ -202,7 +202,7 @@ async def claim_small(*, owner: str, lease_s: float) -> Document | None:
         f"""
         following AS (
             SELECT id, content_key FROM documents AS q WHERE {QUEUED} AND next_attempt_at <= now()
-            ORDER BY turn, id LIMIT {OVERTAKEN} FOR UPDATE SKIP LOCKED
+            ORDER BY turn, id LIMIT {OVERTAKEN} FOR NO KEY UPDATE SKIP LOCKED
         ), next AS (SELECT id FROM following WHERE content_key IS NULL LIMIT $3)
         """,
         limit=1,
@@ -231,7 +231,7 @@ async def claim_company(*, limit: int, owner: str, lease_s: float) -> list[Docum
             FROM (SELECT FROM documents AS q WHERE {due} ORDER BY turn, id LIMIT $3 * {parts}) AS q
         ), following AS (
             SELECT id, content_key, failures FROM documents AS q WHERE {due}
-            ORDER BY turn, id LIMIT (SELECT documents FROM share) FOR UPDATE SKIP LOCKED
+            ORDER BY turn, id LIMIT (SELECT documents FROM share) FOR NO KEY UPDATE SKIP LOCKED
         ), next AS (SELECT id FROM following WHERE content_key IS NULL AND failures = 0)
         """,
         limit=limit,
@@ -273,7 +273,7 @@ async def retry_failed(chosen: FailedFilter, reach: Reach, *, limit: int) -> int
                 AND ($2::text IS NULL OR collection = $2) AND ($3::text[] IS NULL OR error->>'code' = ANY($3))
                 AND ($4::timestamptz IS NULL OR updated_at >= $4)
                 AND ($5::timestamptz IS NULL OR updated_at < $5)
-            ORDER BY updated_at LIMIT $6 FOR UPDATE SKIP LOCKED
+            ORDER BY updated_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED
         ), firsts AS (
             SELECT collection, {next_turn("c.collection")} AS turn
             FROM (SELECT DISTINCT collection FROM chosen) AS c

@@ -95,7 +95,7 @@ async def _hold(done: Sequence[Done], db: Any) -> Mapping[UUID, str | None]:
         SELECT d.id, COALESCE(d.title, done.title) AS title
         FROM documents AS d
             JOIN unnest($1::uuid[], $2::int[], $3::text[]) AS done (id, attempt, title) USING (id)
-        WHERE {FENCE} AND d.status = ANY($4::text[]) ORDER BY d.id FOR UPDATE OF d
+        WHERE {FENCE} AND d.status = ANY($4::text[]) ORDER BY d.id FOR NO KEY UPDATE OF d
         """,
         [document.id for document, _ in done],
         [document.attempt for document, _ in done],

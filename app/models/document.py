@@ -364,7 +364,7 @@ class Document(Model):
         """The document as it is, and stays until the caller's transaction ends; None when there is none
         within reach."""
         rows = await fetch(
-            f"SELECT * FROM documents WHERE id = $1 AND {within('collection', '$2')} FOR UPDATE",
+            f"SELECT * FROM documents WHERE id = $1 AND {within('collection', '$2')} FOR NO KEY UPDATE",
             document_id,
             reach.names(),
         )
@@ -433,7 +433,7 @@ class Document(Model):
         A statement that waits for a row sees it as it is then, but all else as it was before it began to
         wait: not the attempt, for one, that a claim has written meanwhile, and that it is to end.
         """
-        await fetch("SELECT FROM documents WHERE id = $1 FOR UPDATE", document_id, db=db)
+        await fetch("SELECT FROM documents WHERE id = $1 FOR NO KEY UPDATE", document_id, db=db)
 
     @property
     def is_final(self) -> bool:

@@ -24,10 +24,6 @@ BACKOFF_S = (5, 60, 300, 1800, 2 * 3600, 6 * 3600, 15 * 3600)
 #: An attempt takes 15 s at the most (services/webhook_sender.py).
 LEASE_S = 60
 
-#: When a message counts as lost; twice as long with each that was added, up to ten minutes.
-LATE_AFTER_S = 30
-LATE_AT_MOST_S = 600
-
 #: Attempts that are told, the newest.
 MOST_ATTEMPTS = 20
 
@@ -136,7 +132,7 @@ class Delivery:
             f"""
             WITH again AS (
                 UPDATE webhook_deliveries SET status = 'PENDING', ended_at = NULL, failures = 0,
-                    next_attempt_at = now(), sent_at = 'epoch', sends = 0
+                    next_attempt_at = now()
                 WHERE id = $1 AND webhook_id = $2 AND status <> 'SENDING' RETURNING {COLUMNS}
             )
             SELECT * FROM again UNION ALL
@@ -151,26 +147,39 @@ class Delivery:
         return cls._of(rows[0])
 
     @classmethod
-    async def claim(cls, delivery_id: UUID, *, not_to: Sequence[UUID] = ()) -> Claimed | None:
-        """Take it in hand, unless its webhook is one of `not_to`.
+    async def claim_due(cls, *, limit: int, to_one: int, in_hand: Mapping[UUID, int]) -> list[Claimed]:
+        """Take in hand what is due, the longest due first; nothing of webhooks that are disabled or gone.
 
-        None as well when it is not due, in other hands or final, and when its webhook is disabled or gone.
+        Args:
+            limit: At most so many,
+            to_one: and so many to one webhook,
+            in_hand: with those that the caller has in hand already.
         """
         rows = await fetch(
             f"""
             UPDATE webhook_deliveries AS d SET status = 'SENDING', attempt = d.attempt + 1,
                 lease_expires_at = clock_timestamp() + interval '{LEASE_S} s'
-            FROM webhooks AS w
-            WHERE d.id = $1 AND d.status = 'PENDING' AND d.next_attempt_at <= now() AND w.id = d.webhook_id
-                AND w.disabled_at IS NULL AND w.id <> ALL($2::uuid[])
-            RETURNING {", ".join(f"d.{name.strip()}" for name in COLUMNS.split(","))}, w.url, w.secret
+            FROM (
+                SELECT due.id, w.url, w.secret
+                FROM webhooks AS w
+                    LEFT JOIN unnest($3::uuid[], $4::int[]) AS busy (id, deliveries) USING (id),
+                    LATERAL (
+                        SELECT id, next_attempt_at FROM webhook_deliveries
+                        WHERE webhook_id = w.id AND status = 'PENDING' AND next_attempt_at <= now()
+                        ORDER BY next_attempt_at LIMIT GREATEST($2 - COALESCE(busy.deliveries, 0), 0)
+                        FOR NO KEY UPDATE SKIP LOCKED
+                    ) AS due
+                WHERE w.disabled_at IS NULL ORDER BY due.next_attempt_at LIMIT $1
+            ) AS due
+            WHERE d.id = due.id
+            RETURNING {", ".join(f"d.{name.strip()}" for name in COLUMNS.split(","))}, due.url, due.secret
             """,
-            delivery_id,
-            list(not_to),
+            limit,
+            to_one,
+            list(in_hand),
+            list(in_hand.values()),
         )
-        if not rows:
-            return None
-        return Claimed(delivery=cls._of(rows[0]), url=rows[0]["url"], secret=rows[0]["secret"])
+        return [Claimed(delivery=cls._of(row), url=row["url"], secret=row["secret"]) for row in rows]
 
     # --- ending ---------------------------------------------------------------------------------------------
 
@@ -191,7 +200,6 @@ class Delivery:
                     failures = failures + CASE WHEN $4::text IS NULL THEN 0 ELSE 1 END,
                     ended_at = CASE WHEN $3::varchar <> 'PENDING' THEN now() END,
                     next_attempt_at = now() + make_interval(secs => $5::float8 * (0.9 + random() / 5)),
-                    sent_at = 'epoch', sends = 0,
                     attempts = (
                         SELECT jsonb_agg(each ORDER BY n) FROM jsonb_array_elements(
                             attempts || jsonb_build_object(
@@ -258,7 +266,7 @@ async def reap(*, limit: int) -> int:
     rows = await fetch(
         """
         UPDATE webhook_deliveries
-        SET status = 'PENDING', lease_expires_at = NULL, sent_at = 'epoch', sends = 0
+        SET status = 'PENDING', lease_expires_at = NULL
         WHERE id IN (
             SELECT id FROM webhook_deliveries WHERE status = 'SENDING' AND lease_expires_at < now()
             ORDER BY lease_expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -267,37 +275,6 @@ async def reap(*, limit: int) -> int:
         limit,
     )
     return len(rows)
-
-
-async def take_unsent(*, limit: int) -> list[UUID]:
-    """Those that are due and have no message that could still come; they are noted as sent now."""
-    rows = await fetch(
-        f"""
-        UPDATE webhook_deliveries SET sent_at = now(), sends = sends + 1
-        WHERE id IN (
-            SELECT id FROM webhook_deliveries AS d
-            WHERE status = 'PENDING' AND next_attempt_at <= now() AND sent_at <= now() - make_interval(
-                secs => LEAST({LATE_AFTER_S} * 2.0 ^ LEAST(sends, 8), {LATE_AT_MOST_S})
-            ) AND EXISTS (SELECT FROM webhooks WHERE id = d.webhook_id AND disabled_at IS NULL)
-            ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        ) RETURNING id
-        """,
-        limit,
-    )
-    return [row["id"] for row in rows]
-
-
-async def put_back(delivery_ids: Sequence[UUID], *, for_s: float) -> None:
-    """They could not be begun just now: let a later sweep try again."""
-    await fetch(
-        """
-        UPDATE webhook_deliveries SET sent_at = 'epoch', sends = 0,
-            next_attempt_at = now() + make_interval(secs => $2)
-        WHERE id = ANY($1) AND status = 'PENDING' AND next_attempt_at <= now() RETURNING id
-        """,
-        list(delivery_ids),
-        for_s,
-    )
 
 
 async def forget(*, older_than_s: float, limit: int) -> int:

@@ -1,4 +1,4 @@
-"""Makes deliveries: takes one in hand, sends it, and writes down what came of it."""
+"""Makes deliveries: takes them in hand as there is room, sends them, and writes down what came of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 
 from app.core.database import BROKEN
-from app.models import webhook_delivery
 from app.models.webhook_delivery import Claimed, Delivery, Outcome
 from app.services.webhook_sender import WebhookSender
 
@@ -20,9 +19,6 @@ log = structlog.get_logger(__name__)
 #: What a process sends at the same time; and to one webhook, so that a slow one keeps nobody up.
 MOST_AT_ONCE = 32
 MOST_TO_ONE = 4
-
-#: When a delivery that found no room is tried again.
-NO_ROOM_S = 1.0
 
 #: What makes the bytes of a message: of its event, None for a test.
 Body = Callable[[Delivery], bytes]
@@ -42,17 +38,26 @@ class WebhookService:
         self._to: Counter[UUID] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def begin(self, delivery_id: UUID) -> None:
-        """Take a delivery in hand and send it in the background, if it is due and in nobody else's."""
-        busy = [webhook_id for webhook_id, count in self._to.items() if count >= MOST_TO_ONE]
-        has_room = len(self._tasks) < MOST_AT_ONCE
-        claimed = await Delivery.claim(delivery_id, not_to=busy) if has_room else None
-        if claimed is not None:
-            task = asyncio.create_task(self._deliver(claimed), name="webhook")
+    async def take_due(self) -> bool:
+        """Take in hand what is due and there is room for, and send it in the background.
+
+        Returns:
+            Whether more may be due that there is no room for; `any_ended` returns when there is some.
+        """
+        claimed = await Delivery.claim_due(
+            limit=MOST_AT_ONCE - self._to.total(), to_one=MOST_TO_ONE, in_hand=self._to
+        )
+        for each in claimed:
+            self._to[each.delivery.webhook_id] += 1
+            task = asyncio.create_task(self._deliver(each), name="webhook")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif busy or not has_room:
-            await webhook_delivery.put_back([delivery_id], for_s=NO_ROOM_S)
+        return self._to.total() >= MOST_AT_ONCE or MOST_TO_ONE in self._to.values()
+
+    async def any_ended(self, timeout_s: float) -> None:
+        """Return when one of those in hand has ended, and after `timeout_s` at the latest."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,7 +70,6 @@ class WebhookService:
 
     async def _deliver(self, claimed: Claimed) -> None:
         delivery = claimed.delivery
-        self._to[delivery.webhook_id] += 1
         try:
             outcome = await self._outcome(claimed)
             told = {"webhook_id": str(delivery.webhook_id), "delivery_id": str(delivery.id)}

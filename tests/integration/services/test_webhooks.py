@@ -9,7 +9,7 @@ import hmac
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,13 +20,13 @@ import pytest
 from app.core.config import Settings
 from app.core.database import database
 from app.errors import AddressRefused, NoText, TooManyWebhooks
-from app.models import acceptance, webhook, webhook_delivery
+from app.models import acceptance, watch, webhook, webhook_delivery
 from app.models.acceptance import NewDocument
 from app.models.document import Document
 from app.models.document_status import DocumentStatus
 from app.models.sql import fetch
 from app.models.webhook import Webhook
-from app.models.webhook_delivery import BACKOFF_S, Delivery, DeliveryStatus, Outcome
+from app.models.webhook_delivery import BACKOFF_S, Claimed, Delivery, DeliveryStatus, Outcome
 from app.schemas.webhook import message_body
 from app.services import webhook_sender
 from app.services.webhook_sender import WebhookSender, check_host, key_of, new_secret, signature
@@ -124,7 +124,7 @@ async def made(service: WebhookService, hook: Webhook) -> Delivery:
     """Begin the webhook's one delivery, now, and wait for what comes of it."""
     await fetch("UPDATE webhook_deliveries SET next_attempt_at = now() RETURNING id")
     before = await the_delivery(hook)
-    await service.begin(before.id)
+    await service.take_due()
     async with asyncio.timeout(10):
         while len((after := await the_delivery(hook)).attempts) == len(before.attempts):
             await asyncio.sleep(0.01)
@@ -182,7 +182,7 @@ async def test_what_fails_is_tried_again_later_and_later_until_it_is_given_up_an
             "SELECT extract(epoch FROM next_attempt_at - now())::float8 AS s FROM webhook_deliveries"
         )
         assert wait_s * 0.89 - 1 < rows[0]["s"] < wait_s * 1.11
-    await service.begin(delivery.id)  # Not due: nothing happens.
+    await service.take_due()  # Not due: nothing happens.
     receiver.status = 302
     delivery = await made(service, hook)
 
@@ -199,24 +199,22 @@ async def test_what_fails_is_tried_again_later_and_later_until_it_is_given_up_an
     assert len({body for _, body in receiver.got}) == 1
 
 
-async def test_a_delivery_whose_message_or_worker_was_lost_is_found_again(
+async def taken() -> list[Claimed]:
+    """What a worker would take that has nothing in hand."""
+    return await Delivery.claim_due(limit=10, to_one=10, in_hand={})
+
+
+async def test_a_delivery_whose_worker_was_lost_is_found_again(
     receiver: Receiver, service: WebhookService
 ) -> None:
     hook = await hooked(receiver.url)
     await ended()
-    (delivery_id,) = await webhook_delivery.take_unsent(limit=10)
-    assert await webhook_delivery.take_unsent(limit=10) == []  # Its message is on its way.
-    await fetch("UPDATE webhook_deliveries SET sent_at = now() - interval '61 s' RETURNING id")
-    assert await webhook_delivery.take_unsent(limit=10) == [delivery_id]
-
-    claimed = await Delivery.claim(delivery_id)
-    assert claimed is not None
+    (claimed,) = await taken()
     assert SECRET not in repr(claimed)
-    assert await Delivery.claim(delivery_id) is None
+    assert await taken() == []
     assert await webhook_delivery.reap(limit=10) == 0
     await fetch("UPDATE webhook_deliveries SET lease_expires_at = now() RETURNING id")
     assert await webhook_delivery.reap(limit=10) == 1
-    assert await webhook_delivery.take_unsent(limit=10) == [delivery_id]
     delivery = await made(service, hook)
     assert delivery.status == DeliveryStatus.DELIVERED
     # The one who was thought dead can write nothing.
@@ -237,7 +235,7 @@ async def test_a_webhook_that_fails_for_days_is_disabled_says_why_and_can_be_ena
     assert (
         disabled.disabled_reason == "20 attempts in more than 3 days have failed. The last: It answered 503."
     )
-    assert await Delivery.claim((await the_delivery(hook)).id) is None
+    assert await taken() == []
     await ended(1)
     assert len(await deliveries(hook)) == 1
 
@@ -251,23 +249,52 @@ async def test_a_webhook_that_fails_for_days_is_disabled_says_why_and_can_be_ena
 async def test_a_slow_receiver_has_a_few_at_a_time_and_keeps_nobody_else_up(
     receiver: Receiver, service: WebhookService
 ) -> None:
-    slow, quick = await hooked(receiver.url), await hooked(receiver.url)
+    slow = await hooked(receiver.url)
     receiver.let_go.clear()
     for number in range(MOST_TO_ONE + 2):
         await ended(number)
-    for each in await deliveries(slow):
-        await service.begin(each.id)
-        await asyncio.sleep(0)
-    async with asyncio.timeout(10):
-        while len(receiver.got) < MOST_TO_ONE:
-            await asyncio.sleep(0.01)
+    assert await service.take_due()  # There may be more that there is no room for.
+    assert await service.take_due()
+    await wait_for(lambda: len(receiver.got) == MOST_TO_ONE)
     statuses = sorted(each.status for each in await deliveries(slow))
     assert statuses == ["PENDING"] * 2 + ["SENDING"] * MOST_TO_ONE
+    # What waits for a slow receiver goes on being due, for `/metrics` to tell.
+    assert (await watch.deliveries()).due == 2
+
+    quick = await hooked(receiver.url)
+    await Delivery.test(quick.id)
+    await service.take_due()
+    await wait_for(lambda: len(receiver.got) == MOST_TO_ONE + 1)
 
     receiver.let_go.set()
-    await service.begin((await deliveries(quick))[0].id)
     async with asyncio.timeout(10):
-        while not any(each.attempts for each in await deliveries(quick)):
+        while await service.take_due():
+            await service.any_ended(10)
+    await wait_for(lambda: len(receiver.got) == MOST_TO_ONE + 3)
+
+
+async def test_whoever_waits_longest_comes_first_and_no_process_takes_more_than_it_may(
+    service: WebhookService,
+) -> None:
+    hooks = [await hooked("https://example.org/") for _ in range(3)]
+    for number, hook in enumerate([*hooks, *hooks]):
+        await Delivery.test(hook.id)
+        await fetch(
+            "UPDATE webhook_deliveries SET next_attempt_at = now() - interval '1 hour' * $1"
+            " WHERE next_attempt_at > now() - interval '1 minute' RETURNING id",
+            6 - number,
+        )
+    claimed = await Delivery.claim_due(limit=3, to_one=2, in_hand={hooks[0].id: 1, hooks[1].id: 2})
+
+    assert sorted(each.delivery.webhook_id for each in claimed) == sorted(
+        [hooks[0].id, hooks[2].id, hooks[2].id]
+    )
+    assert await Delivery.claim_due(limit=0, to_one=2, in_hand={}) == []
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -278,7 +305,7 @@ async def test_a_webhook_that_is_deleted_takes_its_deliveries_along_and_keeps_no
     assert await deliveries(hook) == []
     # One that came beside the deletion belongs to nobody.
     await fetch("INSERT INTO webhook_deliveries (webhook_id) VALUES ($1) RETURNING id", uuid4())
-    assert await webhook_delivery.take_unsent(limit=10) == []
+    assert await taken() == []
     assert await webhook_delivery.forget(older_than_s=3600, limit=10) == 1
 
 
