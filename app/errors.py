@@ -225,10 +225,13 @@ class WorkerLost(TransientError):
 
 class DatabaseUnavailable(TransientError):
     code = "database_unavailable"
-    hint = "Check that PostgreSQL runs and that DATABASE_URL is right; then send the request again."
+    hint = (
+        "Check that PostgreSQL runs, what it is busy with, and that DATABASE_URL is right; then send the"
+        " request again."
+    )
 
     def __init__(self) -> None:
-        super().__init__("The database cannot be reached.")
+        super().__init__("The database cannot be reached, or does not answer in time.")
 
 
 class DatabaseBusy(TransientError):
@@ -446,6 +449,14 @@ class CrossOrigin(PermanentError):
 
     def __init__(self, origin: str | None) -> None:
         super().__init__(f"A page of {origin or 'another site'} may not change anything here.")
+
+
+class HostUnknown(PermanentError):
+    code = "host_unknown"
+    hint = "Call it by its address, or add the name to ALLOWED_HOSTS; with API_KEYS, any name will do."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"This server does not go by the name {name}.")
 
 
 class DocumentNotFound(PermanentError):

@@ -28,6 +28,7 @@ from app.api.api_keys import ApiKeys
 from app.api.body_limit import BodyLimit
 from app.api.cross_origin import SameOrigin
 from app.api.errors import register_error_handlers
+from app.api.known_hosts import KnownHosts
 from app.api.openapi import with_schemas
 from app.api.request_figures import CountRequests, RequestFigures
 from app.api.rights import show_to_all
@@ -70,6 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
     show_to_all(app.routes)  # Until now, those that describe the calls.
     app.add_middleware(SameOrigin)
     app.add_middleware(ApiKeys, keys=settings.API_KEYS)
+    if not settings.API_KEYS:
+        app.add_middleware(KnownHosts, names=settings.ALLOWED_HOSTS)
     app.add_middleware(BodyLimit, patience_s=settings.BODY_PATIENCE_S)
     app.state.requests = RequestFigures()
     app.add_middleware(CountRequests, figures=app.state.requests)

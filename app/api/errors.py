@@ -43,6 +43,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.CrossOrigin: HTTPStatus.FORBIDDEN,
+    errors.HostUnknown: HTTPStatus.MISDIRECTED_REQUEST,
     errors.KeyNotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.OpenToAll: HTTPStatus.CONFLICT,

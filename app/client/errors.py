@@ -157,6 +157,10 @@ class CrossOrigin(PermanentError):
     code = "cross_origin"
 
 
+class HostUnknown(PermanentError):
+    code = "host_unknown"
+
+
 class PayloadTooLarge(PermanentError):
     code = "payload_too_large"
 

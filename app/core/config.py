@@ -18,6 +18,9 @@ MEBIBYTE = 1024 * 1024
 #: Of a key: what nobody can guess, if it is random, and what an HTTP header and a URL can carry.
 KEY = re.compile(r"[!-+\--~]{20,200}", re.ASCII)
 
+#: What a browser may take for the name of a host; or any.
+HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\*", re.ASCII)
+
 #: Its credentials come from elsewhere.
 BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w.-]+)*/?", re.ASCII)
 
@@ -56,6 +59,7 @@ class Settings(BaseSettings):
 
     # Who is let in: whoever has one of these; everybody, when there is none.
     API_KEYS: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    ALLOWED_HOSTS: Annotated[tuple[str, ...], NoDecode] = ()
 
     # What is accepted.
     MAX_UPLOAD_BYTES: int = Field(default=256 * MEBIBYTE, ge=1)
@@ -143,6 +147,16 @@ class Settings(BaseSettings):
                 " `openssl rand -hex 32` makes one"
             )
         return keys
+
+    @field_validator("ALLOWED_HOSTS", mode="before")
+    @classmethod
+    def _are_names(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        names = [name.strip() for name in given.split(",") if name.strip()]
+        if not all(HOST.fullmatch(name) for name in names):
+            raise ValueError("must be names such as docs.example.org, with commas between them, or *")
+        return names
 
     @field_validator("STORAGE_URL")
     @classmethod

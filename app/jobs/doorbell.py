@@ -82,8 +82,7 @@ class Doorbell:
         if self._waiting and self._sending is None:
             self._sending = asyncio.create_task(self._send_waiting())
         if unsent:
-            self.unsent += len(unsent)
-            await backlog.put_back_unsent(unsent)
+            await self._note_unsent(unsent)
 
     def _is_written(self, send: Callable[[str], object], document_id: UUID, message_id: str | None) -> bool:
         """Write the document's message, which `send` does without a word to Redis while messages are held."""
@@ -102,7 +101,7 @@ class Doorbell:
             while group := self._next_group():
                 began_at = loop.time()
                 if not await self._is_sent([message for ring in group for message in ring.messages]):
-                    await self._note_unsent(group)
+                    await self._note_unsent([ring.document_id for ring in group])
                 if len(group) < GROUP:
                     pause_s = min(PAUSE_S + PAUSE_EACH_S * len(group), PAUSE_AT_MOST_S)
                     await asyncio.sleep(began_at + pause_s - loop.time())
@@ -127,14 +126,14 @@ class Doorbell:
         log.warning("queue_slow")
         try:
             waiting, self._waiting = self._waiting, deque()
-            await self._note_unsent(waiting)
+            await self._note_unsent([ring.document_id for ring in waiting])
             await asyncio.wait({sending})
         finally:
             self._is_stalled = False
 
-    async def _note_unsent(self, rings: Sequence[_Ring]) -> None:
-        self.unsent += len(rings)
+    async def _note_unsent(self, document_ids: Sequence[UUID]) -> None:
+        self.unsent += len(document_ids)
         try:
-            await backlog.put_back_unsent([ring.document_id for ring in rings])
+            await backlog.put_back_unsent(document_ids)
         except Exception as error:  # Then they count as lost in a while, and are sent all the same.
-            log.warning("unsent_not_noted", documents=len(rings), error=str(error))
+            log.warning("unsent_not_noted", documents=len(document_ids), error=str(error))

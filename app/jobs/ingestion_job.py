@@ -97,8 +97,8 @@ async def _ingest(document: Document, resources: WorkerResources) -> None:
         except LeaseLost:
             log.warning("document_abandoned")
         except (Interrupted, ModelChanged):
-            await insist(document.hand_back)
-            log.info("document_handed_back")
+            if await insist(document.hand_back):  # Or else it was done all the same.
+                log.info("document_handed_back")
         except PermanentError as error:
             log.warning("document_failed", code=error.code, error=str(error))
             permanent = error

@@ -58,7 +58,10 @@ class Collection(Model):
 
     @classmethod
     async def searched(cls, names: Sequence[str] | None) -> list[Self]:
-        """Those of these names that can be searched, with all chunks that they have now; all when None."""
+        """Those of these names, with all chunks that they have now; all when None.
+
+        Also those on their way out, in which nothing is to be found any more.
+        """
         rows = await fetch(
             """
             SELECT n.*, -- Of two columns with one name, the later one counts.
@@ -66,7 +69,7 @@ class Collection(Model):
             FROM collections AS n LEFT JOIN (
                 SELECT collection_id, sum(chunks)::bigint AS chunks FROM chunk_changes GROUP BY collection_id
             ) AS changes ON changes.collection_id = n.id
-            WHERE n.deleting_at IS NULL AND ($1::text[] IS NULL OR n.name = ANY($1::text[]))
+            WHERE $1::text[] IS NULL OR n.name = ANY($1::text[])
             """,
             None if names is None else list(names),
         )
@@ -229,20 +232,30 @@ class Collection(Model):
         """Those that are on their way out."""
         return await cls.filter(deleting_at__isnull=False)
 
-    async def remove_documents(self, limit: int) -> tuple[int, list[str]]:
-        """Delete some of a collection's documents, and the collection itself with the last of them.
+    async def remove_documents(self, limit: int, *, chunks: int) -> tuple[bool, list[str]]:
+        """Delete some of a collection's documents, and the collection itself when there are none left.
+
+        Args:
+            limit: At most so many,
+            chunks: and no more when they have so many chunks together: those are what takes its time.
 
         Returns:
-            How many those were, and the keys of their stored contents.
+            Whether there were any, and the keys of their stored contents.
         """
         rows = await fetch(
             """
             DELETE FROM documents WHERE id IN (
-                SELECT id FROM documents WHERE collection = $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+                SELECT id FROM (
+                    SELECT id, sum(chunk_count) OVER (ORDER BY id) - chunk_count AS chunks_before FROM (
+                        SELECT id, chunk_count FROM documents
+                        WHERE collection = $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+                    ) AS locked
+                ) AS counted WHERE chunks_before < $3
             ) RETURNING content_key
             """,
             self.name,
             limit,
+            chunks,
         )
         if not rows:
             # One that was accepted at the very moment when the deletion began may turn up only now.
@@ -251,7 +264,7 @@ class Collection(Model):
                 " AND NOT EXISTS (SELECT FROM documents WHERE collection = n.name)",
                 self.name,
             )
-        return len(rows), [row["content_key"] for row in rows if row["content_key"] is not None]
+        return bool(rows), [row["content_key"] for row in rows if row["content_key"] is not None]
 
     @staticmethod
     async def changed(connection: asyncpg.Connection, changes: Sequence[tuple[int, int]]) -> None:

@@ -40,8 +40,10 @@ class Scope:
         with nothing in them."""
         within = reach.narrowed(names)
         names = None if within is None else sorted(within)
-        known = await Collection.searched(names)
-        if names is None and condition is None:
+        there = await Collection.searched(names)
+        known = [each for each in there if each.deleting_at is None]
+        # Chunks of one that is on its way out would take the places of others.
+        if names is None and condition is None and len(known) == len(there):
             return cls(known, None, sum(each.chunks for each in known))
         own = [Condition("collection", "in", [each.name for each in known])]
         if condition is None:

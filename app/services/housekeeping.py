@@ -28,7 +28,9 @@ DAY_S = 24 * 3600
 WEEK_S = 7 * DAY_S
 EVERY_S = 600
 BATCH = 1000
-REMOVED_AT_ONCE = 100  # Documents, each with all its chunks.
+#: Documents of a collection that is being deleted, and chunks of theirs, that go in one statement.
+REMOVED_AT_ONCE = 100
+REMOVED_CHUNKS = 20_000
 
 #: Batches that go in one statement, each with ten thousand items or so.
 BATCHES = 10
@@ -47,7 +49,7 @@ async def keep_house(store: ContentStore, *, events_kept_h: float) -> None:
     while True:
         # Not at once, and not all workers together: there are better things to do after a start.
         await asyncio.sleep(EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311
-        await _try(clean(store))
+        await clean(store)
         await _try(forget_events(events_kept_h))
 
 
@@ -93,13 +95,13 @@ async def _keep(
 async def remove_deleted(store: ContentStore) -> None:
     """Everything that is in collections on their way out."""
     for collection in await Collection.deleting():
-        removed = REMOVED_AT_ONCE
-        while removed == REMOVED_AT_ONCE:
-            removed, keys = await collection.remove_documents(REMOVED_AT_ONCE)
+        removed = True
+        while removed:
+            removed, keys = await collection.remove_documents(REMOVED_AT_ONCE, chunks=REMOVED_CHUNKS)
             await store.delete(*keys)
 
 
-async def _try(work: Coroutine[None, None, None]) -> None:
+async def _try(work: Coroutine[None, None, object]) -> None:
     """What fails is told, and done again next time."""
     try:
         await work
@@ -112,8 +114,13 @@ async def _try(work: Coroutine[None, None, None]) -> None:
 
 
 async def clean(store: ContentStore) -> None:
-    """Everything that is old enough, batch by batch."""
-    await adopt(store)
+    """Everything that is old enough, batch by batch; what fails of it keeps the rest from nothing."""
+    await _try(adopt(store))
+    await _try(_forget_what_is_old())
+    await _try(remove_orphans(store))
+
+
+async def _forget_what_is_old() -> None:
     while await IdempotencyKey.remove_old(older_than_s=DAY_S, limit=BATCH) == BATCH:
         pass
     while await EmbeddedText.remove_stale(older_than_s=DAY_S, limit=BATCH) == BATCH:
@@ -124,7 +131,6 @@ async def clean(store: ContentStore) -> None:
     while await webhook_delivery.forget(older_than_s=WEEK_S, limit=BATCH) >= BATCH:
         pass
     await workers.forget_dead()
-    await remove_orphans(store)
 
 
 async def forget_events(kept_h: float) -> None:

@@ -37,7 +37,7 @@ class Load:
         self._readers = readers
         self._pace = Pace(FIRST_PACE, counted_s=COUNTED_S)
         self._claimed = 0
-        self._before_model: dict[UUID, Document] = {}
+        self._before_model: dict[tuple[UUID, int], Document] = {}
 
     @contextmanager
     def before(self, embedder: Embedder, *documents: Document) -> Iterator[None]:
@@ -45,12 +45,14 @@ class Load:
         if not embedder.computes_here:
             yield  # Several calls at once are as fast as one.
             return
-        self._before_model |= {document.id: document for document in documents}
+        # A document may be here twice for a moment: its attempt that was given up does not know it yet.
+        waiting = {(document.id, document.attempt): document for document in documents}
+        self._before_model |= waiting
         try:
             yield
         finally:
-            for document in documents:
-                del self._before_model[document.id]
+            for attempt in waiting:
+                del self._before_model[attempt]
 
     @contextmanager
     def embedding(self, chunks: int) -> Iterator[None]:

@@ -93,14 +93,23 @@ class Follower:
             while True:
                 batch = await self._sluice.batch(batch_id)
                 failed = batch.by_status.get("FAILED", 0)
+                if batch.error is not None:
+                    break
                 self._count(batch_id, batch.by_status.get("COMPLETED", 0) + failed, failed)
                 if batch.is_final:
-                    break
+                    await self._settle_batch(batch_id)
+                    return
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, LAST_LOOK_S)
-            await self._settle_batch(batch_id)
         except SluiceError as error:
-            self._give_up(error)
+            if is_unreachable(error):
+                self._give_up(error)
+                return
+        # It ended early, and may not know all that was taken, or nothing at all.
+        self._finished.add(batch_id)
+        self._count(batch_id, 0, 0)
+        for result in self._of_batch[batch_id]:
+            self._start(self._follow_one(result))
 
     def _count(self, batch_id: UUID, finals: int, failed: int) -> None:
         # The server may have taken some whose answers have not come to us yet.

@@ -91,6 +91,11 @@ async def test_load_balancers_need_none(client: httpx.AsyncClient) -> None:
     assert [(await client.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
+async def test_who_has_a_key_may_call_by_any_name(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/documents", headers=bearer(KEY) | {"host": "docs.example.org"})
+    assert answer.status_code == 200
+
+
 async def test_a_page_of_somebody_else_may_not_use_the_password_that_a_browser_knows(
     client: httpx.AsyncClient,
 ) -> None:

@@ -171,6 +171,34 @@ async def test_what_is_deleted_is_gone_at_once_and_removed_bit_by_bit(
     assert (await client.post("/ingest", json={"text": GATES, "collection": "doomed"})).status_code == 201
 
 
+@pytest.mark.parametrize("mode", ["keyword", "vector", "hybrid"])
+async def test_what_is_on_its_way_out_takes_no_place_of_what_stays(
+    client: httpx.AsyncClient, mode: str
+) -> None:
+    kept = [await indexed(f"{GATES} {number}", collection="kept") for number in range(3)]
+    for number in range(10):
+        await indexed(f"{GATES} gates {number}", collection="doomed")
+    await client.delete("/collections/doomed")
+
+    hits = (await client.post("/search", json={"query": "gates", "mode": mode, "top_k": 3})).json()["hits"]
+    assert {hit["document_id"] for hit in hits} == {str(document_id) for document_id in kept}
+
+
+async def test_documents_of_many_chunks_are_removed_a_few_at_a_time(client: httpx.AsyncClient) -> None:
+    for number in range(5):
+        await indexed(f"{GATES} {number}", collection="doomed")
+    await client.delete("/collections/doomed")
+    await Document.all().update(chunk_count=100)
+    (doomed,) = await Collection.deleting()
+
+    left = []
+    while (await doomed.remove_documents(4, chunks=200))[0]:
+        left.append(await Document.all().count())
+
+    assert left == [3, 1, 0]
+    assert not await Collection.exists(name="doomed")
+
+
 async def test_a_document_in_a_workers_hand_goes_with_its_collection(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,12 +13,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import cli
-from app.client import Document, Sluice
+from app.cli.ingesting.following import Follower
+from app.cli.ingesting.report import Result as FileResult
+from app.cli.ingesting.tally import Tally
+from app.cli.ingesting.walking import File
+from app.client import AsyncSluice, Document, Sluice, SluiceError
+from app.core.config import Settings
+from app.core.database import connect
 from app.core.queue import broker
 from tests.processes import ROOT, APIProcess, api_process, eventually, worker_process
 
@@ -93,6 +101,18 @@ def started(url: str, *words: object) -> subprocess.Popen[str]:
         cwd=ROOT,
         env={**os.environ, "SLUICE_URL": url},
     )
+
+
+async def followed(url: str, document_id: UUID, batch_id: UUID) -> FileResult:
+    """What `ingest` learns of a document that was taken in a batch."""
+    result = FileResult(File(label="x", external_id="x", size_bytes=1), document_id=document_id)
+    given_up: list[SluiceError] = []
+    async with AsyncSluice(url) as sluice:
+        follower = Follower(sluice, Tally(), given_up.append)
+        follower.follow(result, batch_id)
+        await follower.finish()
+    assert not given_up
+    return result
 
 
 def documents_in(sluice: Sluice, collection: str) -> dict[str | None, Document]:
@@ -218,6 +238,29 @@ def test_a_large_file_goes_by_itself(typed: Typed, sluice: Sluice, place: str, t
     assert documents_in(sluice, place)["large.txt"].size_bytes == large.stat().st_size
     assert typed.json("ingest", large, "-c", place, "--no-wait")["unchanged"] == 1
     typed("cancel", "-c", place, "--yes")
+
+
+@pytest.mark.parametrize("closed_with", [None, '{"code": "database_busy", "message": "", "hint": ""}'])
+def test_a_document_that_its_batch_does_not_know_is_followed_by_itself(
+    api: APIProcess, sluice: Sluice, worker: None, settings: Settings, closed_with: str | None
+) -> None:
+    """As when the database went away before what had been taken was written down."""
+    document_id = sluice.ingest(content=DAMAGED, name="a.pdf", external_id=f"a {closed_with}").document_id
+    batch_id = uuid4()
+
+    async def note() -> None:
+        connection = await connect(settings)
+        await connection.execute(
+            "INSERT INTO batches (id, closed_at, error) VALUES ($1, now(), $2::jsonb)", batch_id, closed_with
+        )
+        await connection.close()
+
+    if closed_with is not None:  # Otherwise, there is not even the batch.
+        asyncio.run(note())
+    result = asyncio.run(followed(api.url, document_id, batch_id))
+
+    assert result.trouble is not None
+    assert (result.status, result.trouble.code) == ("FAILED", "corrupt_file")
 
 
 def test_standard_input_is_a_document(typed: Typed, sluice: Sluice, worker: None, place: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ from app.errors import EmbedderUnavailable, NoText, TransientError
 from app.models import acceptance, backlog
 from app.models.acceptance import NewDocument
 from app.models.attempt import Attempt
+from app.models.batch import Batch, BatchItem, ItemResult
 from app.models.chunk import CHUNKS_PER_COPY, Chunk, NewChunk
+from app.models.collection import SETTINGS_LOCK
 from app.models.document import MAX_FAILURES, Document, DocumentStatus, Ingested, Stage
 from app.models.document_status import (
     CANCEL,
@@ -29,6 +31,7 @@ from app.models.document_status import (
     Move,
 )
 from app.models.reach import EVERYTHING
+from app.models.sql import fetch
 from tests.support import emptied_database
 
 PENDING, PROCESSING, COMPLETED, FAILED = DocumentStatus
@@ -327,6 +330,26 @@ async def test_a_beat_does_not_wait_for_a_row_that_somebody_has_locked(settings:
     renewed, passed_over = await Document.get(id=free.id), await Document.get(id=locked.id)
     assert renewed.lease_expires_at != free.lease_expires_at
     assert passed_over.lease_expires_at == locked.lease_expires_at
+
+
+async def test_a_batch_can_name_a_document_while_it_is_being_stored(settings: Settings) -> None:
+    document = await claimed()
+    (collection,) = await fetch("SELECT id FROM collections WHERE name = 'default'")
+    other = await connect(settings)
+    try:
+        async with asyncio.timeout(20), other.transaction():
+            await other.execute("SELECT pg_advisory_xact_lock($1, $2)", SETTINGS_LOCK, collection["id"])
+            storing = asyncio.create_task(document.complete(ingested()))
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+            # It holds the row by now, and waits for the collection.
+            noted = ItemResult(index=0, document_id=document.id)
+            await Batch.note(batch_id := uuid4(), [noted], EVERYTHING)
+        assert await storing
+    finally:
+        await other.close()
+
+    assert (await BatchItem.get(batch_id=batch_id)).document_id == document.id
 
 
 @pytest.mark.parametrize("how", ["cancel", "update"])

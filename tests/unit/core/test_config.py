@@ -57,6 +57,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
             "DATABASE_URL: must begin with postgres://",
         ),
         ({"DATABASE_URL": "postgres://db/x?pool=3"}, "has parameters that are not understood: pool"),
+        ({"ALLOWED_HOSTS": "docs.example.org, https://x"}, "ALLOWED_HOSTS: must be names such as"),
         ({"API_PORT": "many"}, "API_PORT: Input should be a valid integer"),
         ({"STORAGE_URL": "gs://bucket"}, "STORAGE_URL: must begin with file://"),
         ({"STORAGE_URL": "s3://key:hunter2@bucket"}, "STORAGE_URL: must begin with file://"),

@@ -54,6 +54,18 @@ def test_there_is_room_until_more_chunks_wait_than_are_soon_embedded() -> None:
     assert has_room(embedding(10 * enough, done=9 * enough + 1))
 
 
+def test_an_attempt_that_was_given_up_ends_beside_the_one_after_it() -> None:
+    load = Load(list, readers=READERS)
+    lost, again = embedding(10_000), embedding(10_000)
+    lost.id = again.id
+    lost.attempt, again.attempt = 1, 2
+    with load.before(HashEmbedder(), again):
+        with load.before(HashEmbedder(), lost):
+            pass
+        assert not load.has_room()
+    assert load.has_room()
+
+
 def test_what_a_service_elsewhere_embeds_takes_no_room() -> None:
     elsewhere = HashEmbedder()
     elsewhere.computes_here = False
