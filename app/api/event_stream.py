@@ -11,7 +11,7 @@ from app.api.access import Access
 from app.models import event_log
 from app.models.event_log import Change, EventFilter, Place
 from app.schemas.event import DocumentEvent, ProgressEvent
-from app.services.event_hub import Batch, Listener
+from app.services.event_hub import Listener, News
 
 #: How often somebody who hears nothing else is told that the connection is alive.
 BEAT_S = 15.0
@@ -69,10 +69,10 @@ def changes_told(changes: Sequence[Change], place: Place | None) -> bytes:
     return "".join(f"{block}\n" for block in blocks).encode()
 
 
-def batch_told(batch: Batch) -> bytes:
-    """All of a batch."""
-    steps = (f"event: progress\ndata: {ProgressEvent.of(each).model_dump_json()}\n\n" for each in batch.steps)
-    return changes_told(batch.changes, batch.place) + "".join(steps).encode()
+def news_told(news: News) -> bytes:
+    """All of it, as it goes to a listener."""
+    steps = (f"event: progress\ndata: {ProgressEvent.of(each).model_dump_json()}\n\n" for each in news.steps)
+    return changes_told(news.changes, news.place) + "".join(steps).encode()
 
 
 # --- streams ------------------------------------------------------------------------------------------------
@@ -85,8 +85,8 @@ async def told_to(listener: Listener, after: Place | None) -> AsyncIterator[byte
         yield changes_told(changes, place)
         if not listener.is_open:
             return  # Cut off: he may not, or need not, be told the rest.
-    while (batch := await _next(listener)) is not None:
-        yield batch.encoded(batch_told) if isinstance(batch, Batch) else batch
+    while (news := await _next(listener)) is not None:
+        yield news.encoded(news_told) if isinstance(news, News) else news
 
 
 async def told_of_one(
@@ -109,13 +109,13 @@ async def told_of_one(
         yield changes_told([present], None)
         if present.is_final:
             return
-    while (batch := await _next(listener)) is not None:
-        if isinstance(batch, bytes):
-            yield batch
+    while (news := await _next(listener)) is not None:
+        if isinstance(news, bytes):
+            yield news
             continue
         # What the present state was made of is not news any more.
-        new = until_final([change for change in batch.changes if not seen.sees(change.xid)])
-        yield batch_told(Batch(new, batch.steps, batch.place))
+        new = until_final([change for change in news.changes if not seen.sees(change.xid)])
+        yield news_told(News(new, news.steps, news.place))
         if any(change.is_final for change in new):
             return
 
@@ -141,9 +141,9 @@ async def replayed(
             yield mine, after
 
 
-async def _next(listener: Listener) -> Batch | bytes | None:
+async def _next(listener: Listener) -> News | bytes | None:
     """What to tell next, be it that there is nothing; None when the listener has ended."""
-    batch = await listener.next(BEAT_S)
-    if batch is not None:
-        return batch
+    news = await listener.next(BEAT_S)
+    if news is not None:
+        return news
     return beat(listener.place) if listener.is_open else None

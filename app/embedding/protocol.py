@@ -38,7 +38,7 @@ class Embedder(Protocol):
         ...
 
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
-        """Map texts to unit vectors, off the event loop.
+        """Map texts to unit vectors; the event loop is kept for some milliseconds at a time, at the most.
 
         Args:
             texts: n texts of at most `max_tokens` tokens; what is longer is cut off.

@@ -82,7 +82,7 @@ class StaticModel:
 
 
 class StaticEmbedder:
-    """`StaticModel` off the event loop. Made by `open`."""
+    """`StaticModel`, in slices that keep an event loop from nothing else. Made by `open`."""
 
     model = "wordllama-l2-supercat"
     max_tokens = MAX_TOKENS

@@ -127,7 +127,7 @@ async def take_unsent(*, limit: int, emptied_at: datetime, late_too: bool) -> li
         WHERE id IN (
             SELECT id FROM documents
             WHERE status = 'PENDING' AND next_attempt_at <= now()
-                -- The first line is for the index, the rest says which of those.
+                -- The first line is for the index, with the least of the times; the rest says which of those.
                 AND sent_at <= GREATEST({gone}, CASE WHEN $3 THEN now() - interval '{LATE_AFTER_S} s' END)
                 AND (sent_at <= {gone} OR $3 AND sent_at <= now() - make_interval(
                     secs => LEAST({LATE_AFTER_S} * 2.0 ^ LEAST(sends - 1, 8), {LATE_AT_MOST_S})

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from app.models.document import Document
 
 
-#: The index is what takes its time: hundreds of chunks a second. So many are done well before the limit that
-#: a statement has (core/database.py), also on a slow machine; and how long one goes on tells whether its
-#: client is alive (backlog.end_silent_writers).
+#: Their words are what takes its time: a thousand chunks a second or two. So many are done well before the
+#: limit that a statement has (core/database.py), also on a slow machine; and how long one goes on tells
+#: whether its client is alive (backlog.end_silent_writers).
 CHUNKS_PER_COPY = 500
 
 

@@ -13,8 +13,8 @@ from tortoise.fields import Field
 class HalfVectorField(Field[NDArray[np.float32]]):
     """pgvector's `halfvec`, half the size of `vector` at equal recall.
 
-    The column has no dimension: that comes with the first embedder that a database meets
-    (`VectorSpace.adopt`), together with the index.
+    The column has no dimension: that comes with the vector's space (`VectorSpace`), and its indexes are made
+    for one space each (`vector_parts`).
     """
 
     SQL_TYPE = "halfvec"

@@ -11,7 +11,7 @@ from uuid import UUID
 from app.models.document import Document
 from app.models.document_status import DocumentStatus
 from app.models.reach import Reach, sent_within
-from app.models.sql import fetch
+from app.models.sql import escaped, fetch
 
 
 class Place(NamedTuple):
@@ -125,11 +125,6 @@ async def media_types() -> list[str]:
         """
     )
     return [row["media_type"] for row in rows]
-
-
-def escaped(text: str) -> str:
-    """The text for LIKE, with nothing in it that means something there."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def after_prefix(prefix: str) -> str | None:

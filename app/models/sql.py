@@ -17,6 +17,11 @@ async def fetch(query: str, *values: object, db: Any = None) -> list[dict[str, A
     return await (db or connections.get("default")).execute_query_dict(query, list(values))  # type: ignore[no-any-return]
 
 
+def escaped(text: str) -> str:
+    """The text for LIKE, with nothing in it that means something there."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 @asynccontextmanager
 async def transaction() -> AsyncIterator[Any]:
     """Tortoise's transaction, for all that the block asks of the database; nested, a savepoint.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.models.sql import escaped
+
 #: The fields of a document that conditions may name, as SQL over `documents AS d`.
 COLUMNS = {
     "collection": "d.collection",
@@ -101,7 +103,7 @@ class SQL:
         if operator == "exists":
             return f"({column} IS NOT NULL) = {self.value(value, 'boolean')}"
         if operator == "prefix":
-            return f"{column} LIKE {self.value(_like(value) + '%', 'text')}"
+            return f"{column} LIKE {self.value(escaped(value) + '%', 'text')}"
         if operator == "contains":
             return f"position({self.value(value, 'text')} in {column}) > 0"
         raise ValueError(f"{condition.field} knows no {operator}")
@@ -124,7 +126,7 @@ class SQL:
         text = f"({place} #>> '{{}}')"
         is_text = f"jsonb_typeof({place}) = 'string'"
         if operator == "prefix":
-            return f"({is_text} AND {text} LIKE {self.value(_like(value) + '%', 'text')})"
+            return f"({is_text} AND {text} LIKE {self.value(escaped(value) + '%', 'text')})"
         if operator == "contains":
             is_member = f"(jsonb_typeof({place}) = 'array' AND {self._holds(path, [value])})"
             if not isinstance(value, str):
@@ -141,7 +143,3 @@ class SQL:
 
 def _joined(operator: str, parts: Sequence[str], empty: str) -> str:
     return f"({operator.join(parts)})" if parts else empty
-
-
-def _like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

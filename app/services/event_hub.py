@@ -31,11 +31,11 @@ AWAY_S = 0.5
 
 #: What may wait for a listener who does not take it, before he is cut off: events, and looks with some.
 MOST_EVENTS = 10_000
-MOST_BATCHES = 500
+MOST_NEWS = 500
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class News:
     """What one look has found for all who want the same."""
 
     changes: Sequence[Change]
@@ -43,8 +43,8 @@ class Batch:
     place: Place  # The one that a listener is at, who was told all this.
     _encoded: bytes | None = field(default=None, repr=False)
 
-    def encoded(self, encode: Callable[[Batch], bytes]) -> bytes:
-        """The batch on the wire, made by whoever needs it first."""
+    def encoded(self, encode: Callable[[News], bytes]) -> bytes:
+        """The news on the wire, made by whoever needs it first."""
         if self._encoded is None:
             self._encoded = encode(self)
         return self._encoded
@@ -58,37 +58,37 @@ class Listener:
         self.begins_at = begins_at
         self.is_open = True
         self._hub = hub
-        self._waiting: deque[Batch] = deque()
+        self._waiting: deque[News] = deque()
         self._events = 0
         self._news = asyncio.Event()
 
-    async def next(self, timeout_s: float) -> Batch | None:
-        """The next batch; None when nothing came in time, or nothing comes any more (`is_open`)."""
+    async def next(self, timeout_s: float) -> News | None:
+        """The next news; None when nothing came in time, or nothing comes any more (`is_open`)."""
         if not self._waiting and self.is_open:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._news.wait()
         if not self._waiting:
             return None
-        batch = self._waiting.popleft()
-        self._events -= len(batch.changes)
+        news = self._waiting.popleft()
+        self._events -= len(news.changes)
         if not self._waiting and self.is_open:
             self._news.clear()
-        return batch
+        return news
 
     @property
     def place(self) -> Place | None:
         """Where he is while nothing waits for him."""
         return None if self._waiting else self._hub.place
 
-    def put(self, batch: Batch) -> None:
-        """Hand a batch over. Whoever leaves too much lying is cut off, and comes again for the rest."""
-        if self._events + len(batch.changes) > MOST_EVENTS or len(self._waiting) >= MOST_BATCHES:
+    def put(self, news: News) -> None:
+        """Hand it over. Whoever leaves too much lying is cut off, and comes again for the rest."""
+        if self._events + len(news.changes) > MOST_EVENTS or len(self._waiting) >= MOST_NEWS:
             log.info("listener_cut_off", waiting=self._events)
             self.cut_off()
             return
-        self._waiting.append(batch)
-        self._events += len(batch.changes)
+        self._waiting.append(news)
+        self._events += len(news.changes)
         self._news.set()
 
     def cut_off(self) -> None:
@@ -241,7 +241,7 @@ class EventHub:
             steps_of[step.document_id].append(step)
         for wanted, listeners in list(self._listeners.items()):
             of = wanted.document_id
-            batch = Batch(
+            news = News(
                 [each for each in (changes if of is None else changes_of[of]) if wanted.wants(each)],
                 [
                     each
@@ -250,9 +250,9 @@ class EventHub:
                 ],
                 place,
             )
-            if batch.changes or batch.steps:
+            if news.changes or news.steps:
                 for listener in list(listeners):
-                    listener.put(batch)
+                    listener.put(news)
 
     def _wants_batches(self) -> bool:
         return any(wanted.batch_id is not None for wanted in self._listeners)

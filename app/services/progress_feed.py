@@ -108,8 +108,7 @@ class ProgressFeed:
         unknown = [
             step.document_id
             for step in steps
-            if (known := self._known.get(step.document_id)) is None
-            or (with_batches and known.batches is None)
+            if not self._is_known(step.document_id, with_batches=with_batches)
         ]
         if unknown:
             await self._look_up(unknown, run)
