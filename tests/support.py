@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -48,6 +50,11 @@ def only(embedder: Embedder) -> Embedders:
         raise StartupError("There is no other.")
 
     return Embedders(Model(1, embedder), name="hash", open_named=none, open_again=none)
+
+
+def as_pairs(embedder: Any) -> Callable[[str], list[tuple[int, int]]]:
+    """Its `token_offsets`, as they are easily compared."""
+    return lambda text: list(map(tuple, embedder.token_offsets(text).tolist()))
 
 
 async def saved(store: ContentStore, content: bytes) -> StoredContent:

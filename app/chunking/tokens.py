@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.chunking.breaks import last_soft_break
 
-TokenOffsets = Callable[[str], Sequence[tuple[int, int]]]
+#: Of a text: (n, 2), as `Embedder.token_offsets` gives them.
+TokenOffsets = Callable[[str], NDArray[np.int32]]
 
 #: A text is tokenised in slices of this size, so that a large one needs little memory at a time. MiniLM's
 #: tokenizer is as fast with these as with any larger ones.
@@ -74,8 +78,9 @@ class Tokens:
             return False
         self._reached = _slice_end(self._text, begin)
         offsets = self._token_offsets(self._text[begin : self._reached])
-        self._starts.extend(begin + offset[0] for offset in offsets)
-        self._ends.extend(begin + offset[1] for offset in offsets)
+        starts, ends = (begin + offsets.T).astype(np.uint32)
+        self._starts.frombytes(starts.tobytes())
+        self._ends.frombytes(ends.tobytes())
         self._seams.append(self._reached)
         return True
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.embedding.brief import vectors_of
-from app.embedding.protocol import TextKind
+from app.embedding.protocol import TextKind, offsets_of
 
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -32,9 +32,9 @@ class HashEmbedder:
         self._directions = _Directions(dimensions)
         self._is_closed = False
 
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
+    def token_offsets(self, text: str) -> NDArray[np.int32]:
         """Words and single marks."""
-        return [word.span() for word in WORD.finditer(text)]
+        return offsets_of([word.span() for word in WORD.finditer(text)])
 
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
         """See `Embedder.embed`; questions and passages are treated alike."""

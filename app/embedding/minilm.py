@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from app.embedding.batching import Batcher, Ids
 from app.embedding.minilm_files import converted_model, package_files
-from app.embedding.protocol import TextKind
+from app.embedding.protocol import TextKind, offsets_of
 from app.embedding.surrogates import encodable
 from app.errors import StartupError
 
@@ -82,12 +82,11 @@ class MiniLMEmbedder:
         on_cpu = _cpu_encoder(model, threads, compute_type)
         return cls(tokenizer, on_cpu, batch_tokens=CPU_BATCH_TOKENS_PER_THREAD * threads)
 
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
+    def token_offsets(self, text: str) -> NDArray[np.int32]:
         """See `Embedder.token_offsets`."""
         # Not `encode`, which keeps the interpreter to itself all the time, so that no request is answered.
         (encoding,) = self._tokenizer.encode_batch([encodable(text)], add_special_tokens=False)
-        offsets: list[tuple[int, int]] = encoding.offsets
-        return offsets
+        return offsets_of(encoding.offsets)
 
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
         """See `Embedder.embed`. Questions go before passages."""

@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from app.embedding.protocol import TextKind
+from app.embedding.protocol import TextKind, offsets_of
 from app.embedding.token_estimate import cut_to_estimate, estimate_token_offsets
 from app.errors import EmbedderRefused, EmbedderUnavailable, StartupError
 
@@ -138,9 +138,9 @@ class OpenAIEmbedder:
         self._opened: httpx.AsyncClient | None = None
         self._is_closed = False
 
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
+    def token_offsets(self, text: str) -> NDArray[np.int32]:
         """An estimate; see `token_estimate` for the rule."""
-        return estimate_token_offsets(text)
+        return offsets_of(estimate_token_offsets(text))
 
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
         """See `Embedder.embed`; the interface knows no kinds, so questions and passages are treated alike.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -25,15 +26,15 @@ class Embedder(Protocol):
     max_tokens: int  # Of one text, special tokens not counted.
     computes_here: bool  # In this process; a service elsewhere serves several calls at once as fast as one.
 
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Cut a text of any length into tokens: `(char_start, char_end)` of each, ascending.
+    def token_offsets(self, text: str) -> NDArray[np.int32]:
+        """Cut a text of any length into tokens.
 
         Args:
             text: Any text; not cut to `max_tokens`.
 
         Returns:
-            One pair per token, special tokens left out. Characters that yield no token (white space,
-            control characters) are in no pair.
+            Array (n, 2) of `char_start, char_end`, ascending, a row for each token; special tokens are left
+            out. Characters that yield no token (white space, control characters) are in no row.
         """
         ...
 
@@ -56,3 +57,8 @@ class Embedder(Protocol):
     async def close(self) -> None:
         """Let go of threads and connections. Further calls of `embed` fail."""
         ...
+
+
+def offsets_of(pairs: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
+    """`(char_start, char_end)` of each token, as an embedder gives them: (n, 2)."""
+    return np.fromiter(chain.from_iterable(pairs), np.int32, 2 * len(pairs)).reshape(-1, 2)

@@ -58,7 +58,7 @@ class StaticModel:
     def dimensions(self) -> int:
         return int(self._table.shape[1])
 
-    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+    def token_offsets(self, text: str) -> NDArray[np.int32]:
         """See `Embedder.token_offsets`. A character that the vocabulary lacks is a token for each byte."""
         return self._tokens.offsets(text)
 
@@ -67,14 +67,14 @@ class StaticModel:
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
             # The sum points where the mean does, and only the direction is kept.
-            vectors[row] = self._table[self._cut(self._tokens.ids(text))].sum(axis=0)
+            vectors[row] = self._table.take(self._cut(self._tokens.ids(text)), axis=0).sum(axis=0)
         lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / lengths
 
-    def _cut(self, ids: NDArray[np.intp]) -> NDArray[np.intp]:
+    def _cut(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
         """The ids up to the last token that counts; those of white space are in none of the offsets."""
         if not len(ids):
-            return np.array([UNKNOWN], np.intp)
+            return np.array([UNKNOWN], np.int32)
         if len(ids) <= MAX_TOKENS:
             return ids
         counted = np.flatnonzero(~self._is_blank[ids])
@@ -102,7 +102,7 @@ class StaticEmbedder:
         """
         return cls(await asyncio.to_thread(StaticModel.load))
 
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
+    def token_offsets(self, text: str) -> NDArray[np.int32]:
         """See `Embedder.token_offsets`."""
         return self._static_model.token_offsets(text)
 

@@ -44,15 +44,18 @@ class WebhookService:
         Returns:
             Whether more may be due that there is no room for; `any_ended` returns when there is some.
         """
+        in_hand = Counter(self._to)  # Some of them may end meanwhile.
         claimed = await Delivery.claim_due(
-            limit=MOST_AT_ONCE - self._to.total(), to_one=MOST_TO_ONE, in_hand=self._to
+            limit=MOST_AT_ONCE - in_hand.total(), to_one=MOST_TO_ONE, in_hand=in_hand
         )
+        to = Counter(each.delivery.webhook_id for each in claimed)
+        self._to += to
         for each in claimed:
-            self._to[each.delivery.webhook_id] += 1
             task = asyncio.create_task(self._deliver(each), name="webhook")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return self._to.total() >= MOST_AT_ONCE or MOST_TO_ONE in self._to.values()
+        in_hand += to
+        return in_hand.total() >= MOST_AT_ONCE or MOST_TO_ONE in in_hand.values()
 
     async def any_ended(self, timeout_s: float) -> None:
         """Return when one of those in hand has ended, and after `timeout_s` at the latest."""

@@ -20,6 +20,7 @@ from app.embedding.minilm import MiniLMEmbedder
 from app.embedding.openai import OpenAIEmbedder
 from app.embedding.protocol import Embedder, TextKind
 from app.embedding.static import StaticEmbedder, StaticModel
+from tests.support import as_pairs
 
 TEXTS = [
     "The lock keeper opens the sluice before the barge arrives.",
@@ -210,13 +211,13 @@ def token_offsets(
 ) -> Iterator[Callable[[str], list[tuple[int, int]]]]:
     if request.param == "minilm":
         minilm = MiniLMEmbedder._load(cache_dir, 1, "int8")
-        yield lambda text: list(minilm.token_offsets(text))
+        yield as_pairs(minilm)
         minilm._batcher.close()
     elif request.param == "static":
-        yield StaticModel.load().token_offsets
+        yield as_pairs(StaticModel.load())
     else:
         embedder = HashEmbedder() if request.param == "hash" else openai(service)
-        yield lambda text: list(embedder.token_offsets(text))
+        yield as_pairs(embedder)
 
 
 @settings(max_examples=200, deadline=None)

@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from app.embedding.openai import BLANK, OpenAIEmbedder
 from app.embedding.token_estimate import estimate_token_offsets
 from app.errors import EmbedderRefused, EmbedderUnavailable, StartupError
+from tests.support import as_pairs
 
 KEY = "sk-proj-0123456789abcdef-secret"
 DIMENSIONS = 4
@@ -278,7 +279,7 @@ async def test_half_a_surrogate_pair_fails_no_request(service: Service, make: Ma
 def test_tokens_are_the_estimated_ones(make: Make) -> None:
     text = "The lock, 1234."
 
-    assert make().token_offsets(text) == estimate_token_offsets(text)
+    assert as_pairs(make())(text) == estimate_token_offsets(text)
 
 
 # --- What comes back ---------------------------------------------------------------------------------------

