@@ -35,7 +35,10 @@ _META_WITHIN_BYTES = 4096
 
 def parse(file: BinaryIO, builder: TextBuilder) -> None:
     data = file.read()
-    append_html(decode(data, declared_charset(data)), builder)
+    html, warning = decode(data, declared_charset(data))
+    if warning is not None:
+        builder.warn(warning)
+    append_html(html, builder)
 
 
 def declared_charset(data: bytes) -> str | None:

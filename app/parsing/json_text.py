@@ -14,13 +14,13 @@ from app.errors import CorruptFile
 from app.parsing.text import read_text
 from app.parsing.text_builder import TextBuilder
 
+_OVERHEAD = 4  # Escapes and indentation make JSON longer than what it says.
 _INDENT = "  "
 _MAX_INDENT = 20  # Deeper nesting keeps its order but is not pushed further to the right.
 
 
 def parse_json(file: BinaryIO, builder: TextBuilder) -> None:
-    # Escapes and indentation make JSON longer than what it says, hence the generous factor.
-    text = read_text(file, max_text_chars=4 * builder.max_text_chars)
+    text = read_text(file, builder, overhead=_OVERHEAD)
     try:
         value = _load(text)
     except ValueError:
@@ -35,7 +35,7 @@ def parse_json(file: BinaryIO, builder: TextBuilder) -> None:
 
 def parse_json_lines(file: BinaryIO, builder: TextBuilder) -> None:
     """One value per line; a line that is not JSON stays as it is."""
-    for line in read_text(file, max_text_chars=4 * builder.max_text_chars).splitlines():
+    for line in read_text(file, builder, overhead=_OVERHEAD).splitlines():
         try:
             value = _load(line)
         except ValueError:

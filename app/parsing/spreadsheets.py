@@ -60,7 +60,7 @@ def _shown(cell: object) -> str:
 
 
 def parse_csv(file: BinaryIO, builder: TextBuilder) -> None:
-    text = clean(read_text(file, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
+    text = clean(read_text(file, builder), keep_blank_lines=True)
     lines = text.split("\n")
     csv.field_size_limit(builder.max_text_chars)
     append_table(builder, csv.reader((f"{line}\n" for line in lines), delimiter=sniff_delimiter(lines)))
