@@ -270,3 +270,19 @@ def _loads(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def fault_of_json(data: bytes) -> str | None:
+    """Why a text is not read as JSON, or None if nothing is wrong with it."""
+    try:
+        json.loads(data.decode(json.detect_encoding(data), "replace"), parse_int=str)
+    except RecursionError:
+        return "as JSON it is nested too deeply"
+    except json.JSONDecodeError as error:
+        return told(error)
+    return None
+
+
+def told(error: json.JSONDecodeError) -> str:
+    """What people need of it to find the place."""
+    return f"line {error.lineno}, column {error.colno}: {error.msg}"

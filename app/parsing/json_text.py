@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from app.errors import CorruptFile
+from app.parsing.detection import told
 from app.parsing.text import read_text
 from app.parsing.text_builder import TextBuilder
 
@@ -23,8 +24,8 @@ def parse_json(file: BinaryIO, builder: TextBuilder) -> None:
     text = read_text(file, builder, overhead=_OVERHEAD)
     try:
         value = _load(text)
-    except ValueError:
-        builder.warn("The file is not valid JSON and was read as plain text.")
+    except json.JSONDecodeError as error:
+        builder.warn(f"The file is not valid JSON and was read as plain text ({told(error)}).")
         builder.paragraph(text)
         return
     if isinstance(value, dict):
