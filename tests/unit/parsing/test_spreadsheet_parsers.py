@@ -78,8 +78,9 @@ def ods(numbers: list[float]) -> bytes:
 
 
 def test_a_workbook_of_empty_sheets_has_no_text(read: Read) -> None:
-    with pytest.raises(NoText):
+    with pytest.raises(NoText) as caught:
         read(xlsx({"Empty": []}))
+    assert "OCR" not in caught.value.hint
 
 
 def test_a_workbook_with_a_broken_sheet_is_corrupt(read: Read) -> None:
