@@ -66,10 +66,18 @@ class EmptyFile(PermanentError):
 
 class NoText(PermanentError):
     code = "no_text"
-    hint = "It may be a scan: run it through OCR first (ocrmypdf, for one) and send the result."
+    hint = "Open it to see what is in it: perhaps nothing, or pictures only, whose text is not read."
 
-    def __init__(self, reason: str = "The file has no text in it.") -> None:
+    #: In place of that for PDF.
+    SCAN_HINT: ClassVar[str] = (
+        "It may be a scan: run it through OCR first (ocrmypdf, for one) and send the result."
+    )
+
+    def __init__(self, reason: str = "The file has no text in it.", *, media_type: str | None = None) -> None:
         super().__init__(reason)
+        self.media_type = media_type
+        if media_type == "application/pdf":
+            self.hint = self.SCAN_HINT
 
 
 class EncryptedFile(PermanentError):

@@ -14,6 +14,7 @@ from app.errors import CorruptFile, EncryptedFile, UnsupportedMediaType
 from app.parsing import media_types as types
 from app.parsing.archive import open_archive, read_member
 from app.parsing.ole2 import root_streams
+from app.parsing.wide_text import CONTROL, PRINTABLE, is_utf8, mostly_printable, wide_encoding
 
 HEAD_BYTES = 8 * 1024
 
@@ -21,9 +22,6 @@ _PDF_WITHIN_BYTES = 1024
 _OLE2_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-# Control characters but for tab, line ends, form feed, backspace, escape (terminals) and the DOS end of file.
-_CONTROL = re.compile(rb"[\x00-\x07\x0b\x0e-\x19\x1c-\x1f]")
-_PRINTABLE = re.compile(rb"[ -~\s]")
 _MAGIC_BYTES = 64  # Magic numbers need no more; longer binary content gives itself away by its controls.
 
 # Atomic, so that there is one way to read a row of comments: two for each would keep the API busy for ever.
@@ -183,35 +181,21 @@ def _is_pdf(head: bytes) -> bool:
 def _is_text(head: bytes) -> bool:
     if head.startswith(_BOMS) or not head:
         return True
-    controls = len(_CONTROL.findall(head))
-    if _is_utf8(head):
-        # A few stray zeros do not make a text binary; UTF-16 without a mark is ASCII with many.
-        return controls * 100 <= len(head) or _is_wide(head)
-    if len(head) < _MAGIC_BYTES and 2 * len(_PRINTABLE.findall(head)) < len(head) and filetype.guess(head):
+    strays = _stray_zeros(head)
+    controls = len(CONTROL.findall(head)) - strays
+    if is_utf8(head):
+        return controls * 100 <= len(head) or wide_encoding(head) is not None
+    if len(head) < _MAGIC_BYTES and 2 * len(PRINTABLE.findall(head)) < len(head) and filetype.guess(head):
         return False  # Too short to show any controls, and more magic number than words.
-    return controls == 0 or _is_wide(head)
+    # In bytes of no known encoding, zeros are strays among words only.
+    is_plain = controls == 0 and (strays == 0 or mostly_printable(head.replace(b"\0", b"")))
+    return is_plain or wide_encoding(head) is not None
 
 
-def _is_utf8(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3 and error.reason == "unexpected end of data"
-    return True
-
-
-def _is_wide(head: bytes) -> bool:
-    """UTF-16 without a mark: zeros nearly always on the same side, and no other controls."""
-    even = len(head) - len(head) % 2
-    for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):
-        zeros, others = head[high:even:2].count(0), head[1 - high : even : 2].count(0)
-        if others or zeros * 50 < even // 2 or not zeros:
-            continue
-        text = head[:even].decode(encoding, "replace")
-        odd = sum(1 for character in text if character < " " and character not in "\t\n\r\f")
-        if odd == 0 and text.count("\ufffd") <= 1:
-            return True
-    return False
+def _stray_zeros(head: bytes) -> int:
+    """Zeros one by one do not make a text binary: they are left out. Binary formats fill gaps with them."""
+    zeros = head.count(0)
+    return zeros if b"\0\0" not in head and zeros * 10 <= len(head) else 0
 
 
 def _guess_binary(head: bytes) -> str:
@@ -241,9 +225,11 @@ def _by_content(text: str, named: str | None) -> str:
 
 def _peek(head: bytes) -> str:
     """The head as text, well enough to see marks in ASCII."""
-    if head.startswith(_BOMS[1:]) or (b"\0" in head and _is_wide(head)):
-        big = head.startswith(b"\xfe\xff") or head[:1] == b"\0"
+    if head.startswith(_BOMS[1:]):
+        big = head.startswith((b"\xfe\xff", b"\0"))
         return head.decode("utf-16-be" if big else "utf-16-le", "replace").lstrip("\ufeff")
+    if (encoding := wide_encoding(head)) is not None:
+        return head.decode(encoding, "replace")
     return head.removeprefix(_BOMS[0]).decode("utf-8", "replace")
 
 
@@ -284,3 +270,19 @@ def _loads(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def fault_of_json(data: bytes) -> str | None:
+    """Why a text is not read as JSON, or None if nothing is wrong with it."""
+    try:
+        json.loads(data.decode(json.detect_encoding(data), "replace"), parse_int=str)
+    except RecursionError:
+        return "as JSON it is nested too deeply"
+    except json.JSONDecodeError as error:
+        return told(error)
+    return None
+
+
+def told(error: json.JSONDecodeError) -> str:
+    """What people need of it to find the place."""
+    return f"line {error.lineno}, column {error.colno}: {error.msg}"

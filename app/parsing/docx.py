@@ -18,6 +18,7 @@ _BREAKS = {_W + "br": "\n", _W + "cr": "\n", _W + "tab": "\t", _W + "noBreakHyph
 # Deleted or moved away under "track changes", instructions of fields, properties, copies for older programs.
 _DROPPED = frozenset({_W + "del", _W + "moveFrom", _W + "instrText", _W + "pPr", _W + "rPr", FALLBACK})
 _SEPARATOR_NOTES = frozenset({"separator", "continuationSeparator", "continuationNotice"})
+_TITLE_LEVEL = 0  # A heading as those of level 1 are, that names the whole document.
 _BODY_TEXT_LEVEL = 9  # "outlineLvl" counts from 0, and 9 stands for no heading.
 
 
@@ -35,7 +36,7 @@ def parse(file: BinaryIO, builder: TextBuilder) -> None:
 
 
 def _heading_levels(styles: Element | None) -> dict[str, int]:
-    """Style id → level, of "Title", "heading 1" to "heading 9", and of styles based on them."""
+    """Style id → level, of "heading 1" to "heading 9", of "Title" (0), and of styles based on them."""
     if styles is None:
         return {}
     by_id = {style.get(_W + "styleId", ""): style for style in styles.iter(_W + "style")}
@@ -49,7 +50,7 @@ def _level_of_style(style_id: str, by_id: dict[str, Element]) -> int | None:
             return None
         name = _value(style.find(_W + "name")).lower()
         if name == "title":
-            return 1
+            return _TITLE_LEVEL
         if name.startswith("heading ") and name[8:].isdecimal():
             return int(name[8:])
         level = _outline_level(style.find(_W + "pPr"))
@@ -97,6 +98,8 @@ class _Writer:
         if level is None:
             self.builder.paragraph(text)
         else:
+            if level == _TITLE_LEVEL:
+                self.builder.set_title(text)
             self.builder.heading(text, level)
         for box in _text_boxes(paragraph):
             self.blocks(box)

@@ -25,6 +25,9 @@ _BLOCKS = frozenset({
     "thead", "tr", "ul", *_HEADINGS,
 })  # fmt: skip
 _CELLS = frozenset({"td", "th"})
+_GROUPS_OF_ROWS = frozenset({"thead", "tbody", "tfoot"})
+_MAX_COLUMNS = 100  # That cells span rows in: beyond, a page of many short rows would grow a hundredfold.
+_MAX_COLSPAN, _MAX_ROWSPAN = 1_000, 65_534  # As in browsers.
 _SPACE = re.compile(r"\s+")
 _SPACES = re.compile(r" {2,}")
 _META_CHARSET = re.compile(
@@ -35,7 +38,10 @@ _META_WITHIN_BYTES = 4096
 
 def parse(file: BinaryIO, builder: TextBuilder) -> None:
     data = file.read()
-    append_html(decode(data, declared_charset(data)), builder)
+    html, warning = decode(data, declared_charset(data))
+    if warning is not None:
+        builder.warn(warning)
+    append_html(html, builder)
 
 
 def declared_charset(data: bytes) -> str | None:
@@ -76,6 +82,11 @@ def _is_dropped(node: LexborNode) -> bool:
     return tag in _DROPPED or (tag != "-text" and "hidden" in node.attributes)
 
 
+def _span(node: LexborNode, name: str, most: int) -> int:
+    value = (node.attributes.get(name) or "").strip()
+    return min(int(value[:6]), most) if value.isdecimal() else 1
+
+
 class _Writer:
     """Collects inline text and hands it on at every border of a block."""
 
@@ -84,6 +95,9 @@ class _Writer:
         self.inline: list[str] = []
         self.cells: list[str] | None = None  # Of the table row that is open.
         self.rows: Rows | None = None  # Of the table whose last row was the last that was written.
+        # First column of a cell that spans rows → how many columns, and how many rows from the open one on.
+        self.spans: dict[int, tuple[int, int]] = {}
+        self.column = 0  # Where the next cell of the open row goes.
         self.is_header = False  # The open row has names of columns or rows and nothing else.
         self.in_item = False
         self.after_item = False
@@ -112,15 +126,33 @@ class _Writer:
         elif tag == "table":
             self._end_row()  # A table within a cell: the outer one was for layout.
             self._end_rows()
+            self.spans.clear()
         elif tag == "tr":
             self._flush()
             self.cells = []
+            self.column = 0
             self.is_header = True
+        elif tag in _CELLS and self.cells is not None:
+            self._place_cell(self.cells, node)
         elif tag in _BLOCKS:
             self._flush()
+        if tag in _GROUPS_OF_ROWS:
+            self.spans.clear()
         if tag == "li":
             self.in_item = True
         self.pre_depth += tag == "pre"
+
+    def _place_cell(self, cells: list[str], node: LexborNode) -> None:
+        """Put an empty cell where a cell from above reaches down, so that this one stays in its column."""
+        self._flush()
+        while (above := self.spans.get(self.column)) is not None:
+            cells.append("")
+            self.column += above[0]
+        columns = _span(node, "colspan", _MAX_COLSPAN) or 1
+        rows = _span(node, "rowspan", _MAX_ROWSPAN) or _MAX_ROWSPAN  # 0 is all that follow in its group.
+        if rows > 1 and self.column < _MAX_COLUMNS:
+            self.spans[self.column] = (columns, rows)
+        self.column += columns
 
     def _leave(self, tag: str) -> None:
         if tag in _HEADINGS and self.cells is None:
@@ -177,6 +209,9 @@ class _Writer:
             self.rows = Rows(self.builder)
         self.rows.add([*self.cells, self._take()], is_header=self.is_header)
         self.cells = None
+        self.spans = {
+            column: (columns, rows - 1) for column, (columns, rows) in self.spans.items() if rows > 1
+        }
         self.after_item = False
 
     def _end_rows(self) -> None:

@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from app.errors import CorruptFile
+from app.parsing.detection import told
 from app.parsing.text import read_text
 from app.parsing.text_builder import TextBuilder
 
+_OVERHEAD = 4  # Escapes and indentation make JSON longer than what it says.
 _INDENT = "  "
 _MAX_INDENT = 20  # Deeper nesting keeps its order but is not pushed further to the right.
 
 
 def parse_json(file: BinaryIO, builder: TextBuilder) -> None:
-    # Escapes and indentation make JSON longer than what it says, hence the generous factor.
-    text = read_text(file, max_text_chars=4 * builder.max_text_chars)
+    text = read_text(file, builder, overhead=_OVERHEAD)
     try:
         value = _load(text)
-    except ValueError:
-        builder.warn("The file is not valid JSON and was read as plain text.")
+    except json.JSONDecodeError as error:
+        builder.warn(f"The file is not valid JSON and was read as plain text ({told(error)}).")
         builder.paragraph(text)
         return
     if isinstance(value, dict):
@@ -35,7 +36,7 @@ def parse_json(file: BinaryIO, builder: TextBuilder) -> None:
 
 def parse_json_lines(file: BinaryIO, builder: TextBuilder) -> None:
     """One value per line; a line that is not JSON stays as it is."""
-    for line in read_text(file, max_text_chars=4 * builder.max_text_chars).splitlines():
+    for line in read_text(file, builder, overhead=_OVERHEAD).splitlines():
         try:
             value = _load(line)
         except ValueError:

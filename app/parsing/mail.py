@@ -46,7 +46,9 @@ def _append_body(message: EmailMessage, builder: TextBuilder) -> None:
     if part is None:
         return
     payload = part.get_payload(decode=True)
-    text = decode(payload if isinstance(payload, bytes) else b"", part.get_content_charset())
+    text, warning = decode(payload if isinstance(payload, bytes) else b"", part.get_content_charset())
+    if warning is not None:
+        builder.warn(warning)
     if part.get_content_type() == "text/html":
         append_html(text, builder)
     else:

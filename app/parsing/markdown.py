@@ -24,7 +24,7 @@ _EMPHASIS = re.compile(r"(\*\*|__|(?<!`)`++|~~)(.+?)\1")
 
 
 def parse(file: BinaryIO, builder: TextBuilder) -> None:
-    text = clean(read_text(file, max_text_chars=builder.max_text_chars), keep_blank_lines=True)
+    text = clean(read_text(file, builder), keep_blank_lines=True)
     _Reader(builder).read(_take_front_matter(text, builder).split("\n"))
     builder.first_heading_is_title()
 

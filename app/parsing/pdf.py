@@ -13,6 +13,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from app.errors import CorruptFile, EncryptedFile, NoText, TextTooLong
+from app.parsing import media_types as types
 from app.parsing.archive import size_of
 from app.parsing.text_builder import MAX_HEADINGS, TextBuilder, clean, one_line
 
@@ -77,9 +78,8 @@ def _judge(pages: int, unreadable: list[int], blank: list[int], builder: TextBui
     if not pages or len(unreadable) == pages:
         raise CorruptFile("The PDF is damaged: none of its pages can be read.")
     if not builder.length:
-        raise NoText(
-            f"None of the PDF's {pages} pages has text." if pages > 1 else "The PDF's page has no text."
-        )
+        reason = f"None of the PDF's {pages} pages has text." if pages > 1 else "The PDF's page has no text."
+        raise NoText(reason, media_type=types.PDF)
     if unreadable:
         builder.warn(f"Damaged and left out: {_spans(unreadable)}.")
     if blank:

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from app.errors import CorruptFile, EmptyFile, ServiceError, UnsupportedMediaType
 from app.parsing import media_types as types
-from app.parsing.detection import detect_file
+from app.parsing.detection import detect_file, fault_of_json
 from app.parsing.parsed_document import ParsedDocument
 from app.parsing.text_builder import TextBuilder
 
@@ -88,15 +88,21 @@ def parse(
         raise
     except BaseException as error:  # Panics of libraries in Rust are no `Exception`.
         raise _translated(error, media_type) from error
-    note_misnamed(builder, media_type, name)
+    note_misnamed(builder, media_type, name, file)
     return builder.build(media_type)
 
 
-def note_misnamed(builder: TextBuilder, media_type: str, name: str | None) -> None:
+def note_misnamed(builder: TextBuilder, media_type: str, name: str | None, file: BinaryIO) -> None:
     """Warn of what its name says to be more than the plain text that it is."""
     promised = types.by_name(name)
-    if media_type == types.TEXT and promised in _LABELS:
-        builder.warn(f"It is named like a {label(promised)}, and was read as the plain text that it is.")
+    if media_type != types.TEXT or promised not in _LABELS:
+        return
+    warning = f"It is named like a {label(promised)}, and was read as the plain text that it is"
+    if promised == types.JSON:
+        file.seek(0)
+        fault = fault_of_json(file.read())
+        warning += f" ({fault})" if fault is not None else ""
+    builder.warn(f"{warning}.")
 
 
 def _translated(error: BaseException, media_type: str) -> Exception:

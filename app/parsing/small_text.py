@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from app.errors import UnsupportedMediaType
 from app.parsing import media_types as types
 from app.parsing.detection import HEAD_BYTES, detect
@@ -33,5 +35,5 @@ def parse_small_text(content: bytes, name: str | None, *, max_text_chars: int) -
     except (UnsupportedMediaType, UnicodeDecodeError):
         return None
     builder = TextBuilder(max_text_chars)
-    note_misnamed(builder, types.TEXT, name)
+    note_misnamed(builder, types.TEXT, name, io.BytesIO(content))
     return None if builder.paragraph(text) is None else builder.build(types.TEXT)

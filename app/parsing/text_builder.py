@@ -134,7 +134,7 @@ class TextBuilder:
         """
         self._close_page()
         if not self.length:
-            raise NoText("The document has no text in it.")
+            raise NoText("The document has no text in it.", media_type=media_type)
         return ParsedDocument(
             text="".join(self._parts),
             media_type=media_type,

@@ -144,7 +144,7 @@ def _int(value: object) -> int:
 _REVIVED: dict[str, Callable[[str, Limits], Exception]] = {
     UnsupportedMediaType.code: lambda media_type, _: UnsupportedMediaType(media_type),
     EmptyFile.code: lambda _data, _limits: EmptyFile(),
-    NoText.code: lambda reason, _: NoText(reason),
+    NoText.code: lambda data, _: _no_text(*data.split(" ", 1)),
     EncryptedFile.code: lambda _data, _limits: EncryptedFile(),
     CorruptFile.code: lambda reason, _: CorruptFile(reason),
     TextTooLong.code: lambda _, limits: TextTooLong(limits.max_text_chars),
@@ -155,7 +155,13 @@ _REVIVED: dict[str, Callable[[str, Limits], Exception]] = {
 
 def data_of(error: ServiceError) -> str:
     """What is needed to make the same error again on the other side."""
+    if isinstance(error, NoText):
+        return f"{error.media_type or ''} {error}"
     return error.media_type if isinstance(error, UnsupportedMediaType) else str(error)
+
+
+def _no_text(media_type: str, reason: str) -> NoText:
+    return NoText(reason, media_type=media_type or None)
 
 
 def _revive(code: str, data: str, limits: Limits) -> Exception:

@@ -32,9 +32,34 @@ def test_lines_of_json_are_paragraphs_and_broken_ones_stay(read: Read) -> None:
     assert document.media_type == "application/x-ndjson"
 
 
-def test_json_that_is_none_is_read_as_text_with_a_warning(read: Read) -> None:
-    document = read('{"a": "' + "x" * 10_000, "a.json")
-    assert document.warnings == ("The file is not valid JSON and was read as plain text.",)
+MISNAMED = "It is named like a JSON file, and was read as the plain text that it is"
+
+
+@pytest.mark.parametrize(
+    ("content", "warning"),
+    [
+        (
+            '{"a": "' + "x" * 10_000,
+            "The file is not valid JSON and was read as plain text (line 1, column 7: Unterminated string "
+            "starting at).",
+        ),
+        ('{"a": 1,\n "b": [1, 2}', f"{MISNAMED} (line 2, column 12: Expecting ',' delimiter)."),
+        ("[" * 3_000 + '"word"' + "]" * 3_000, f"{MISNAMED} (as JSON it is nested too deeply)."),
+        ('"word"', f"{MISNAMED}."),
+    ],
+)
+def test_json_that_is_read_as_text_has_a_warning_that_says_why(
+    read: Read, content: str, warning: str
+) -> None:
+    document = read(content, "a.json")
+    assert document.text == content
+    assert document.warnings == (warning,)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_where_json_breaks_off_is_told_in_any_encoding(read: Read, encoding: str) -> None:
+    (*_, warning) = read('{"ort": "Köln",\n}'.encode(encoding), "a.json").warnings
+    assert "(line 2, column 1: Expecting property name" in warning
 
 
 def test_a_number_of_a_million_digits_costs_nothing(read: Read) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -55,6 +56,11 @@ OLE2 = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
         ("日本語のテキスト".encode("shift_jis"), None, types.TEXT),
         (b"\x1b[31mred\x1b[0m and \x0c a form feed", "log.txt", types.TEXT),
         (b"a text with one stray \0 zero" + b" and many more words" * 20, None, types.TEXT),
+        (b"line one\nline two\0\nline three\n" * 20, "a.log", types.TEXT),
+        ("Grüße\0 aus der Stadt Köln am Rhein\n".encode("cp1252") * 20, "a.log", types.TEXT),
+        ("一共一百个字，一一说明。\n".encode("utf-16-le"), "a.txt", types.TEXT),
+        ("一共一百个字，一一说明。\n".encode("utf-16-be"), "a.txt", types.TEXT),
+        ("<html><p>没有标记".encode("utf-16-be"), None, types.HTML),
         (OLE2 + b"\0" * 600, "old.xls", types.XLS),
         (OLE2 + b"\0" * 600, None, types.OLE2),
         (b"PK\x03\x04" + b"\0" * 100, "a.docx", types.DOCX),
@@ -87,6 +93,17 @@ def test_what_no_parser_reads_is_refused_whatever_its_name(
     with pytest.raises(UnsupportedMediaType) as caught:
         detect(head, name)
     assert caught.value.media_type == media_type
+
+
+def test_gaps_full_of_zeros_are_no_stray_ones() -> None:
+    """A tar of a text is mostly text."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("a.txt")
+        member.size = 8 * HEAD_BYTES
+        archive.addfile(member, io.BytesIO(b"words " * 2 * HEAD_BYTES))
+    with pytest.raises(UnsupportedMediaType, match="tar"):
+        detect(buffer.getvalue()[:HEAD_BYTES], "a.txt")
 
 
 def test_an_epub_is_refused_by_its_head() -> None:

@@ -35,6 +35,35 @@ def test_tables_become_rows(read: Read) -> None:
     assert document.text == "before\n\nName | Age\nAnn B. | 5\n\nafter"
 
 
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        ("<tr><td rowspan=2>left<td>r1<tr><td>r2<tr><td>x<td>r3", "left | r1\n | r2\nx | r3"),
+        ("<tr><td>a<td rowspan=3>b<td>c<tr><td>d<td>e<tr><td>f", "a | b | c\nd |  | e\nf"),
+        ("<tr><td rowspan=2>a<td rowspan=3>b<td>c<tr><td>d<tr><td>e<td>f", "a | b | c\n |  | d\ne |  | f"),
+        ("<tr><td rowspan=2 colspan=2>a<td>b<tr><td>c", "a | b\n | c"),
+        ("<tr><td colspan=2>a<td rowspan=2>b<td>c<tr><td>d<td>e<td>f", "a | b | c\nd | e |  | f"),
+        ("<thead><tr><th rowspan=9>a<th>b<tbody><tr><td>c<td>d", "a | b\nc | d"),
+        ("<tr><td rowspan=0>a<td>b<tr><td>c<tr><td>d<tbody><tr><td>e<td>f", "a | b\n | c\n | d\ne | f"),
+        ("<tr><td rowspan=x>a<td>b<tr><td rowspan>c<td>d<tr><td rowspan=-2>e", "a | b\nc | d\ne"),
+        ("<tr><td rowspan=100000>a<td>b<tr><td>c", "a | b\n | c"),
+        (f"<tr><td rowspan={'9' * 5000} colspan={'9' * 5000}>a<td>b<tr><td>c", "a | b\n | c"),
+    ],
+)
+def test_a_cell_that_spans_rows_keeps_those_below_in_their_columns(read: Read, rows: str, shown: str) -> None:
+    assert read(f"<table>{rows}</table><table><tr><td>next</table>", "a.html").text == f"{shown}\n\nnext"
+
+
+def test_a_table_within_a_cell_knows_nothing_of_the_spans_around_it(read: Read) -> None:
+    page = "<table><tr><td rowspan=3>a<td><table><tr><td>b<td>c</table><tr><td>d</table>"
+    assert read(page, "a.html").text == "a\n\nb | c\nd"
+
+
+def test_thousands_of_spans_do_not_multiply_a_page(read: Read) -> None:
+    page = f"<table><tr>{'<td rowspan=65534>' * 5_000}{'<tr><td>x' * 2_000}</table>"
+    assert len(read(page, "a.html").text) < 100 * len(page)
+
+
 def test_a_table_for_layout_does_not_swallow_the_table_within(read: Read) -> None:
     document = read(
         "<table><tr><td>menu<table><tr><td>a</td><td>b</td></tr></table>tail</td></tr></table>", "a.html"

@@ -109,6 +109,34 @@ def test_styles_based_on_headings_are_headings_and_circles_are_none(read: Read) 
     assert [(heading.level, heading.title) for heading in read(saved(file)).headings] == [(3, "Mine")]
 
 
+def test_a_paragraph_of_style_title_is_the_title_of_a_word_file_whose_properties_have_none(
+    read: Read,
+) -> None:
+    file = docx.Document()
+    mine = file.styles.add_style("Mine", docx.enum.style.WD_STYLE_TYPE.PARAGRAPH)
+    mine.base_style = file.styles["Title"]
+    file.add_heading("Part", 1)
+    file.add_paragraph(" ", style="Title")
+    file.add_paragraph("The\nrules", style="Mine")
+    file.add_paragraph("Another", style="Title")
+    document = read(saved(file))
+    assert document.title == "The rules"
+    assert [(heading.level, heading.title) for heading in document.headings] == [
+        (1, "Part"),
+        (1, "The rules"),
+        (1, "Another"),
+    ]
+    file.core_properties.title = "Of the properties"
+    assert read(saved(file)).title == "Of the properties"
+
+
+def test_a_heading_is_no_title_of_a_word_file(read: Read) -> None:
+    """The first one of a page names it; Word has a style for that, and many parts of the same level."""
+    file = docx.Document()
+    file.add_heading("Introduction", 1)
+    assert read(saved(file)).title is None
+
+
 def test_word_files_with_macros_and_strict_ones_are_read_too(read: Read) -> None:
     file = docx.Document()
     file.add_heading("Head", 1)

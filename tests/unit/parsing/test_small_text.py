@@ -22,7 +22,7 @@ LIMIT = 1000
         st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
         st.text("ab \t\n\r.<#\u00ad\u2028é", max_size=200).map(str.encode),
     ),
-    st.sampled_from([None, "a.txt", "a.md", "a.csv", "a.py", "a.html"]),
+    st.sampled_from([None, "a.txt", "a.md", "a.csv", "a.py", "a.html", "a.json"]),
 )
 def test_it_is_what_a_child_answers_or_nothing(content: bytes, name: str | None) -> None:
     parsed = parse_small_text(content, name, max_text_chars=LIMIT)
@@ -67,7 +67,13 @@ def test_plain_text_is_cleaned_as_text_with_other_characters_is(text: str) -> No
     ("name", "warnings"),
     [
         ("report.docx", ["It is named like a Word file, and was read as the plain text that it is."]),
-        ("feed.json", ["It is named like a JSON file, and was read as the plain text that it is."]),
+        (
+            "feed.json",
+            [
+                "It is named like a JSON file, and was read as the plain text that it is "
+                "(line 1, column 2: Expecting property name enclosed in double quotes)."
+            ],
+        ),
         ("notes.txt", []),
         (None, []),
     ],

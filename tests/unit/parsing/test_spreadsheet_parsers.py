@@ -49,9 +49,38 @@ def test_sheets_are_pages_and_their_names_headings(read: Read) -> None:
     assert [page.number for page in document.pages] == [1, 3]
 
 
+def test_numbers_have_the_digits_that_excel_shows(read: Read) -> None:
+    numbers = [6 * 1.1, 0.1 + 0.2, 3 * 1.1 - 0.3, 1.5e-7, -2.25, 2**53 - 1, 1e21]
+    shown = "6.6 | 0.3 | 3 | 1.5e-07 | -2.25 | 9007199254740991 | 1e+21"
+    assert read(xlsx({"S": [numbers]})).text == f"S\n\n{shown}"
+    assert read(ods(numbers)).text == f"S\n\n{shown}"
+
+
+def ods(numbers: list[float]) -> bytes:
+    """One row of them, written as LibreOffice does."""
+    names = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table")
+    )
+    cells = "".join(
+        f'<table:table-cell office:value-type="float" office:value="{number!r}"/>' for number in numbers
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("mimetype", media_types.ODS)
+        file.writestr("META-INF/manifest.xml", "<manifest/>")
+        file.writestr(
+            "content.xml",
+            f"<office:document-content {names}><office:body>"
+            f'<<office:spreadsheet><table:table table:name="S"><table:table-row>{cells}'
+            "</table:table-row></table:table></office:spreadsheet></office:body></office:document-content>",
+        )
+    return buffer.getvalue()
+
+
 def test_a_workbook_of_empty_sheets_has_no_text(read: Read) -> None:
-    with pytest.raises(NoText):
+    with pytest.raises(NoText) as caught:
         read(xlsx({"Empty": []}))
+    assert "OCR" not in caught.value.hint
 
 
 def test_a_workbook_with_a_broken_sheet_is_corrupt(read: Read) -> None:
