@@ -42,7 +42,7 @@ from app.client.asynchronous.keys import AsyncKeys
 from app.client.asynchronous.waiting import beside, sleep
 from app.client.asynchronous.watching import AsyncWatcher
 from app.client.asynchronous.webhooks import AsyncWebhooks
-from app.client.calls import Call, decoded, json_body
+from app.client.calls import Call, decoded, json_body, listed
 from app.client.errors import (
     CollectionNotFound,
     DocumentNotFound,
@@ -207,7 +207,7 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
     ) -> AsyncGenerator[Document, None]:
         """Documents, newest first; each filter narrows what the others leave."""
         filters = {
-            "status": [status] if isinstance(status, str) else status,
+            "status": listed(status),
             "collection": collection,
             "external_id": external_id,
             "external_id_prefix": external_id_prefix,
@@ -281,9 +281,9 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
     async def retry_failed(
         self,
         *,
-        document_ids: Sequence[ID] | None = None,
+        document_ids: Sequence[ID] | ID | None = None,
         collection: str | None = None,
-        codes: Sequence[str] | None = None,
+        codes: Sequence[str] | str | None = None,
         failed_after: datetime | None = None,
         failed_before: datetime | None = None,
         limit: int = 10_000,
@@ -294,10 +294,11 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
             ConnectionLost: The answer with the number got lost. It is not sent again by itself, since the
                 second answer would have another number; sending it again does no harm.
         """
+        ids = listed(document_ids)
         chosen = {
-            "document_ids": None if document_ids is None else [str(each) for each in document_ids],
+            "document_ids": None if ids is None else [str(each) for each in ids],
             "collection": collection,
-            "codes": None if codes is None else list(codes),
+            "codes": listed(codes),
             "failed_after": None if failed_after is None else failed_after.isoformat(),
             "failed_before": None if failed_before is None else failed_before.isoformat(),
             "limit": limit,
@@ -442,7 +443,7 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
         *,
         mode: Literal["hybrid", "vector", "keyword"] = "hybrid",
         top_k: int = 10,
-        collections: Sequence[str] | None = None,
+        collections: Sequence[str] | str | None = None,
         filter: Mapping[str, Any] | None = None,
         min_score: float | None = None,
         max_per_document: int | None = None,
@@ -456,7 +457,7 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
             "query": query,
             "mode": mode,
             "top_k": top_k,
-            "collections": None if collections is None else list(collections),
+            "collections": listed(collections),
             "filter": filter,
             "min_score": min_score,
             "max_per_document": max_per_document,
@@ -475,8 +476,8 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
         self,
         document_id: ID | None = None,
         *,
-        collections: Sequence[str] | None = None,
-        statuses: Sequence[Status] | None = None,
+        collections: Sequence[str] | str | None = None,
+        statuses: Sequence[Status] | Status | None = None,
         batch_id: ID | None = None,
         last_event_id: str | None = None,
     ) -> AsyncGenerator[Event, None]:
@@ -492,7 +493,7 @@ class AsyncSluice(AsyncWebhooks, AsyncKeys):
         Raises:
             EventsExpired: What came after `last_event_id` is not kept any more.
         """
-        wanted = Wanted(document_id, collections, statuses, batch_id)
+        wanted = Wanted(document_id, listed(collections), listed(statuses), batch_id)
         return self._watcher.watch(wanted, last_event_id)
 
     # --- The server -----------------------------------------------------------------------------------------
