@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -27,6 +29,12 @@ class WrongCall(typer.BadParameter):
     def format_message(self) -> str:
         """The sentence alone: it says itself what is wrong."""
         return self.message
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """A sentence with the one that was probably meant by a name; empty when none is like it."""
+    found = get_close_matches(name, list(known), n=1)
+    return f" Perhaps {found[0]} is meant." if found else ""
 
 
 AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

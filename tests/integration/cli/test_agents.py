@@ -92,6 +92,18 @@ async def test_what_goes_wrong_is_told_with_what_to_do_about_it(api: APIProcess)
         assert unknown in await refused(client, "read", document_id=unknown)
 
 
+async def test_what_a_tool_does_not_understand_is_refused_in_words(api: APIProcess) -> None:
+    async with agent(api.url) as client:
+        told = await refused(client, "search", query="gate", collection="agents")
+        assert "no argument collection. Perhaps collections is meant." in told
+        assert "It takes none" in await refused(client, "list_collections", prefix="a")
+        told = await refused(client, "search", query="gate", collections="agents", top_k=500)
+        assert "collections: should be a valid list; top_k: should be less than or equal to 50." in told
+        assert "query: Field required" in await refused(client, "search")
+        schemas = [tool.input_schema for tool in (await client.list_tools()).tools]
+        assert all(schema["additionalProperties"] is False for schema in schemas)
+
+
 async def test_a_server_that_is_away_is_told_without_the_secrets() -> None:
     async with agent("http://me:quite-secret-word@127.0.0.1:1", secret="quite-secret-word") as client:
         told = await refused(client, "search", query="gate")
