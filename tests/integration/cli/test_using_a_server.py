@@ -452,6 +452,16 @@ def test_one_that_cannot_be_steered_keeps_no_other_from_it(typed: Typed, filled:
     assert typed("events", failed).exit_code == 1  # Until it has failed again.
 
 
+def test_what_failed_of_something_else_is_not_called_cancelled(
+    typed: Typed, sluice: Sluice, filled: str, place: str
+) -> None:
+    failed = id_of(typed, filled, "cut.pdf")
+    assert f"{failed} is FAILED: nothing was changed" in typed("cancel", failed).stdout
+    sluice.put_collection(place, embedder="openai")  # There is none: it waits for its next try.
+    waits = sluice.ingest("The upper gate opens at six.", collection=place).document_id
+    assert f"{waits} cancelled" in typed("cancel", waits).stdout
+
+
 def test_deleting_many_is_asked_for(typed: Typed, sluice: Sluice, place: str) -> None:
     for number in range(3):
         sluice.ingest(f"Reading {number}.", collection=place)
@@ -513,6 +523,10 @@ def test_names_are_shown_letter_by_letter(typed: Typed, worker: None, place: str
         (["documents", "-c", "nope", "--all"], 1, "There is no collection 'nope'."),
         (["delete", "-c", "nope", "-y"], 1, "There is no collection 'nope'."),
         (["retry", "-c", "nope"], 1, "There is no collection 'nope'."),
+        (["retry", "--code", "no_txt"], 2, "There is no code 'no_txt'. Perhaps no_text is meant."),
+        (["delete", "--code", "no_txt", "-y"], 2, "There is no code 'no_txt'."),
+        (["documents", "--code", "no_txt"], 2, "There is no code 'no_txt'."),
+        (["documents", "--code", "no_txt", "--all"], 2, "There is no code 'no_txt'."),
         (["show", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 1, "There is no document 0199c0de"),
     ],
 )

@@ -33,7 +33,9 @@ from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
 from app.cli.remote.search import asks_for_nothing
+from app.cli.remote.show import row as attempt_row
 from app.cli.remote.status import workers
+from app.client import Attempt
 from app.core.config import EmbedderName as Names
 
 ROOT = Path(__file__).parents[3]
@@ -135,6 +137,21 @@ def test_of_what_a_worker_holds_a_few_are_told() -> None:
     told = list(workers([busy]))
     assert len(told) == 7
     assert told[-1][1].plain.strip() == "+ 60 more"
+
+
+def test_stages_are_told_in_their_order() -> None:
+    attempt = Attempt(
+        attempt=1,
+        version=1,
+        worker="w",
+        started_at=datetime.now(UTC),
+        ended_at=datetime.now(UTC),
+        outcome="completed",
+        stage=None,
+        stage_seconds={"parsing": 1, "storing": 2, "chunking": 3, "embedding": 4},
+        error=None,
+    )
+    assert attempt_row(attempt)[-1] == "parsing 1.0 s, chunking 3.0 s, embedding 4.0 s, storing 2.0 s"
 
 
 def test_every_embedder_of_the_server_can_be_chosen() -> None:
