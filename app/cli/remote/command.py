@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,29 @@ PROMPT = Retries(wait_for_server=False)
 PATIENT = Retries(tries=9, wait_for_server=False)
 
 
+#: A shorter pause is not told: it is over before somebody wonders.
+TOLD_FROM_S = 1.0
+
+#: The same reason again is told so often.
+TOLD_AGAIN_S = 60.0
+
+
+class Waiting:
+    """Tells a person that a server is asked again, and why, where nothing else would happen on the screen."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._told: dict[str, float] = {}  # When, by what was told.
+
+    def __call__(self, error: SluiceError, pause_s: float) -> None:
+        """As the client calls it before a pause."""
+        reason = clean(error)
+        if pause_s < TOLD_FROM_S or monotonic() - self._told.get(reason, -TOLD_AGAIN_S) < TOLD_AGAIN_S:
+            return
+        self._told[reason] = monotonic()
+        self._out.note(f"The server is not ready, and is asked again: {reason}", style="yellow")
+
+
 @dataclass(frozen=True)
 class Session:
     """A server and a person."""
@@ -39,11 +63,11 @@ class Session:
 
     def sluice(self, retries: Retries = PROMPT) -> Sluice:
         """The client, for threads."""
-        return Sluice(self.url, api_key=self.api_key, retries=retries)
+        return Sluice(self.url, api_key=self.api_key, retries=retries, on_pause=Waiting(self.out))
 
     def async_sluice(self, retries: Retries = PROMPT) -> AsyncSluice:
         """The client, for asyncio."""
-        return AsyncSluice(self.url, api_key=self.api_key, retries=retries)
+        return AsyncSluice(self.url, api_key=self.api_key, retries=retries, on_pause=Waiting(self.out))
 
     def tell(self, error: SluiceError) -> None:
         """One sentence and the next step, or the same as JSON."""

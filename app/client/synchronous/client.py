@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,7 @@ class Sluice(Webhooks, Keys):
         retries: How often, and how soon, a call is sent again.
         timeout_s: How long the server may be silent in the middle of a call.
         poll_s: How often to look where the server has no live events.
+        on_pause: Called with the error and the seconds before each pause after which a call is sent again.
     """
 
     def __init__(
@@ -92,10 +93,13 @@ class Sluice(Webhooks, Keys):
         retries: Retries | None = None,
         timeout_s: float = 60.0,
         poll_s: float = 2.0,
+        on_pause: Callable[[SluiceError, float], None] | None = None,
     ) -> None:
         settings = ClientSettings.load(url, api_key)
         self.url = settings.url
-        self._connection = Connection(settings, retries=retries or Retries(), timeout_s=timeout_s)
+        self._connection = Connection(
+            settings, retries=retries or Retries(), timeout_s=timeout_s, on_pause=on_pause
+        )
         self._sender = Sender(self._connection)
         self._watcher = Watcher(self._connection, poll_s=poll_s)
 
@@ -271,7 +275,7 @@ class Sluice(Webhooks, Keys):
                     pause_s = self._connection.pause_s(tries, error)
                     if pause_s is None:
                         raise
-                    sleep(pause_s)
+                    self._connection.pause(pause_s, error)
 
     # --- Steering -------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from app.cli.ingesting.screen import line, view, waiting
 from app.cli.ingesting.tally import Tally, Upload, Waiting
 from app.cli.lazy import Entry
 from app.cli.remote.collections import EmbedderName
+from app.cli.remote.command import Waiting as WaitingForServer
 from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
@@ -35,7 +36,7 @@ from app.cli.remote.output import Output, clean
 from app.cli.remote.search import asks_for_nothing
 from app.cli.remote.show import row as attempt_row
 from app.cli.remote.status import workers
-from app.client import Attempt
+from app.client import Attempt, TransientError
 from app.core.config import EmbedderName as Names
 
 ROOT = Path(__file__).parents[3]
@@ -152,6 +153,20 @@ def test_stages_are_told_in_their_order() -> None:
         error=None,
     )
     assert attempt_row(attempt)[-1] == "parsing 1.0 s, chunking 3.0 s, embedding 4.0 s, storing 2.0 s"
+
+
+def test_a_server_that_is_asked_again_is_told_once_with_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waiting = WaitingForServer(Output(secrets=["hush"]))
+    waiting(TransientError("It is short."), 0.5)
+    for _ in range(3):
+        waiting(TransientError("The model of hush is away."), 2)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (
+        "",
+        "The server is not ready, and is asked again: The model of … is away.\n",
+    )
 
 
 def test_every_embedder_of_the_server_can_be_chosen() -> None:
