@@ -85,6 +85,6 @@ def _tell_unreadable(out: Output, unreadable: Sequence[LeftOut]) -> None:
 
 def _tell_left_out(out: Output, left_out: Sequence[LeftOut]) -> None:
     for reason, number in Counter(each.reason for each in left_out).items():
-        names = [clean(each.path.name) for each in left_out if each.reason == reason][:3]
+        names = [clean(each.name) for each in left_out if each.reason == reason][:3]
         more = ", …" if number > len(names) else ""
         out.note(f"Left out, {reason}: {', '.join(names)}{more} ({number:,})", style="dim")

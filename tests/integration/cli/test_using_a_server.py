@@ -278,12 +278,15 @@ def test_a_watched_folder_is_followed_until_ctrl_c(
         first = [json.loads(process.stdout.readline()) for _ in range(2)]
         (folder / "weir.txt").write_text("The weir is dry.")
         added = json.loads(process.stdout.readline())
+        (folder / "locks/fenn.txt").write_bytes(b"")
+        emptied = json.loads(process.stdout.readline())
         (folder / "gates.md").unlink()
         removed = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
     assert {each["result"] for each in first} == {"new"}
     assert (added["external_id"], added["result"], added["status"]) == ("weir.txt", "new", "COMPLETED")
+    assert emptied == {"external_id": "locks/fenn.txt", "result": "left_out"}
     assert removed == {"external_id": "gates.md", "result": "deleted"}
     assert process.returncode == 130
     assert set(documents_in(sluice, "watched")) == {"weir.txt", "locks/fenn.txt"}
