@@ -154,7 +154,8 @@ class Became:
 
 def _retried(sluice: Sluice, document_id: UUID) -> Became:
     status = sluice.retry(document_id).status
-    return Became(status, status in UNDER_WAY)
+    # One that is FAILED was queued, and has failed again before this was answered.
+    return Became(status, status != "COMPLETED")
 
 
 def _cancelled(sluice: Sluice, document_id: UUID) -> Became:
