@@ -13,7 +13,13 @@ from app.cli.remote.command import Session, sentence
 from app.cli.remote.output import Output, clean
 from app.core import wording
 
-STYLES = {Fate.NEW: "green", Fate.UPDATED: "green", Fate.FAILED: "red", Fate.UNSENT: "yellow"}
+STYLES = {
+    Fate.NEW: "green",
+    Fate.UPDATED: "green",
+    Fate.AMENDED: "green",
+    Fate.FAILED: "red",
+    Fate.UNSENT: "yellow",
+}
 
 #: Of failures of one kind, and of what was left out for one reason; --json has all of them.
 SHOWN_OF_A_KIND = 10

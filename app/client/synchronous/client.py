@@ -48,6 +48,7 @@ from app.client.errors import (
 )
 from app.client.events import Wanted
 from app.client.items import Item, Outcome
+from app.client.patches import is_applied
 from app.client.retries import Retries
 from app.client.settings import ClientSettings
 from app.client.synchronous.connection import Connection
@@ -571,17 +572,4 @@ def _has(document: Document, patch: Mapping[str, Any]) -> bool:
     if "title" in patch and document.title != patch["title"]:
         return False
     metadata = patch.get("metadata", {})
-    return document.metadata == {} if metadata is None else _merged_into(document.metadata, metadata)
-
-
-def _merged_into(target: Mapping[str, Any], patch: Mapping[str, Any]) -> bool:
-    for name, value in patch.items():
-        if value is None:
-            if name in target:
-                return False
-        elif isinstance(value, Mapping):
-            if not isinstance(target.get(name), Mapping) or not _merged_into(target[name], value):
-                return False
-        elif target.get(name) != value:
-            return False
-    return True
+    return document.metadata == {} if metadata is None else is_applied(metadata, document.metadata)

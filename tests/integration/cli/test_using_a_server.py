@@ -82,9 +82,9 @@ class Typed:
     def __call__(self, *words: object, **how: Any) -> Result:
         return CliRunner().invoke(cli, [str(word) for word in words], env={"SLUICE_URL": self._url}, **how)
 
-    def json(self, *words: object) -> Any:
+    def json(self, *words: object, **how: Any) -> Any:
         """What a command prints as JSON; it has to be all that it prints there."""
-        return json.loads(self(*words, "--json").stdout)
+        return json.loads(self(*words, "--json", **how).stdout)
 
 
 @pytest.fixture
@@ -186,6 +186,30 @@ def test_a_folder_is_kept_in_step_by_the_same_call(
         "locks/fenn.txt": "new",  # It was deleted there, and is still here.
     }
     assert documents_in(sluice, place)["gates.md"].version == 2
+
+
+def test_metadata_of_unchanged_files_are_amended(
+    typed: Typed, sluice: Sluice, worker: None, folder: Path, place: str
+) -> None:
+    said = ("ingest", folder, "-c", place, "-m", '{"season": "summer", "by": {"name": "Fenn"}}')
+    assert typed.json(*said)["new"] == 2
+    assert typed.json(*said)["unchanged"] == 2
+    winter = typed("ingest", folder, "-c", place, "-m", "season=winter")
+    assert "2 amended" in winter.stdout
+    known = documents_in(sluice, place)["gates.md"]
+    assert (known.metadata, known.version) == ({"season": "winter", "by": {"name": "Fenn"}}, 1)
+    assert typed.json("ingest", folder, "-c", place)["unchanged"] == 2
+    # What was amended stays with a new version, if that has no metadata of its own.
+    (folder / "gates.md").write_text("# Gates\n\nThe upper gate opens at seven.")
+    typed("ingest", folder, "-c", place)
+    assert documents_in(sluice, place)["gates.md"].metadata == known.metadata
+
+
+def test_what_is_known_by_its_content_is_amended(typed: Typed, sluice: Sluice, place: str) -> None:
+    for season in ("summer", "winter"):
+        told = typed.json("ingest", "-", "-c", place, "-m", f"season={season}", "--no-wait", input="Gates.")
+    assert told["amended"] == 1
+    assert documents_in(sluice, place)[None].metadata == {"season": "winter"}
 
 
 def test_a_file_that_fails_is_told_with_code_and_hint_each_time(
