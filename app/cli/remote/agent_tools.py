@@ -15,6 +15,7 @@ from app import __version__
 from app.cli.remote.command import Session, sentence
 from app.cli.remote.options import guess
 from app.client import AsyncSluice, Collection, Document, Hit, SluiceError
+from app.client.errors import NotSearchable
 
 AskedT = ParamSpec("AskedT")
 ToldT = TypeVar("ToldT")
@@ -232,7 +233,11 @@ def agent_server(session: Session, sluice: AsyncSluice, *, may_write: bool) -> T
         chars: Annotated[int, Field(ge=1, le=MAX_CHARS, description="So many at the most.")] = 8000,
     ) -> Part:
         """Read a document's text, as it was read out of its file, from a character on."""
-        text = (await sluice.content(document_id, format="text")).decode()
+        try:
+            text = (await sluice.content(document_id, format="text")).decode()
+        except NotSearchable as error:
+            error.hint = "`document` tells how it is, and why it failed."
+            raise
         part = text[char_start : char_start + chars]
         start = min(char_start, len(text))
         return Part(

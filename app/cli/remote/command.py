@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -147,6 +148,24 @@ class ServerCommand(TyperCommand):
     def __init__(self, name: str | None, **attributes: Any) -> None:
         attributes["params"] = [*(attributes.get("params") or []), *_options_of(server_options)]
         super().__init__(name, **attributes)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any command; a word that looks like an option is told how to be none."""
+        from typer._click.exceptions import NoSuchOption, UsageError  # noqa: PLC0415  # Only who mistypes.
+
+        said = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            takes_words = any(each.param_type_name == "argument" for each in self.params)
+            word = next((word for word in said if word.startswith(error.option_name)), "")
+            if word.startswith("--") or len(word) <= len("-x") or not takes_words:
+                raise
+            raise UsageError(
+                f"{error.format_message()}. A word that begins with a dash goes behind --, after all options:"
+                f" `{ctx.command_path} -- {shlex.quote(word)}`.",
+                ctx,
+            ) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; what it raises becomes a sentence and an exit code."""

@@ -90,6 +90,11 @@ async def test_what_goes_wrong_is_told_with_what_to_do_about_it(api: APIProcess)
     async with agent(api.url) as client:
         assert "no collection 'agent'" in await refused(client, "search", query="gate", collections=["agent"])
         assert unknown in await refused(client, "read", document_id=unknown)
+        with Sluice(api.url) as sluice:
+            damaged = sluice.ingest(content=b"%PDF-1.4\nwhat is left of it\n", name="cut.pdf")
+            sluice.wait(damaged.document_id, timeout_s=30)
+        told = await refused(client, "read", document_id=str(damaged.document_id))
+        assert "it is FAILED. `document` tells" in told
 
 
 async def test_what_a_tool_does_not_understand_is_refused_in_words(api: APIProcess) -> None:

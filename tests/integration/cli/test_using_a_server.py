@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -433,6 +434,20 @@ def test_what_was_sent_and_what_was_read_are_printed_and_saved(
     assert told == {"document_id": document, "path": str(file), "size_bytes": len(page)}
 
 
+def test_text_that_is_not_there_is_told_in_the_words_of_the_command_line(typed: Typed, filled: str) -> None:
+    failed = id_of(typed, filled, "cut.pdf")
+    answer = typed("content", failed, "--text")
+    assert answer.exit_code == 1
+    assert f"it is FAILED. `sluice show {failed}` tells" in answer.stderr
+    assert "GET /" not in answer.stderr
+
+
+def test_a_zip_is_told_to_be_unpacked(typed: Typed, place: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "docs.zip", "w") as archive:
+        archive.writestr("gates.md", "The upper gate opens at six.")
+    assert "→ Unpack it" in typed("ingest", tmp_path, "-c", place).stdout
+
+
 def test_a_file_that_cannot_be_saved_leaves_the_one_that_was_there(
     typed: Typed, filled: str, tmp_path: Path
 ) -> None:
@@ -545,6 +560,7 @@ def test_names_are_shown_letter_by_letter(typed: Typed, worker: None, place: str
         (["retry"], 2, "Give ids of documents, or options that say which."),
         (["retry", "--all", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 2, "Give either ids of documents or"),
         (["--url", "http://127.0.0.1:1", "status"], 2, "Options go behind the command, as in"),
+        (["search", "-refund"], 2, "sluice search -- -refund`"),
         (["search", "gate", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["documents", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["documents", "-c", "nope", "--all"], 1, "There is no collection 'nope'."),
