@@ -101,6 +101,8 @@ def _tell(out: Output, page: list[Document], *, has_more: bool) -> None:
 def row(document: Document) -> list[str | Text]:
     """A document in a line; of one that failed, also its code."""
     name = clean(document.external_id or document.name)
+    if document.title and not document.external_id and document.source_name:
+        name = f"{name} ({clean(document.source_name)})"  # Two of one title are told apart.
     told = f"{name}: {document.error.code}" if document.error else name
     return [
         str(document.document_id),

@@ -94,8 +94,8 @@ def _show_attempts(out: Output, attempts: list[Attempt]) -> None:
     if not attempts:
         return
     out.say()
-    rows = [row(attempt) for attempt in attempts]
-    out.table(("attempt", "started", "took", "outcome", "worker", "stages"), rows, right="attempt took")
+    columns = ("attempt", "version", "started", "took", "outcome", "worker", "stages")
+    out.table(columns, [row(attempt) for attempt in attempts], right="attempt version took")
 
 
 def row(attempt: Attempt) -> list[str | Text]:
@@ -106,6 +106,7 @@ def row(attempt: Attempt) -> list[str | Text]:
     why = f"{attempt.error.code} while {attempt.stage}" if attempt.error else ""
     return [
         str(attempt.attempt),
+        str(attempt.version),
         moment(attempt.started_at),
         wording.duration(max(took, 0)),
         attempt.outcome or "under way",

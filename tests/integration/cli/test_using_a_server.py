@@ -413,6 +413,16 @@ def test_documents_are_listed_and_shown(typed: Typed, filled: str) -> None:
     assert typed.json("show", id_of(typed, filled, "gates.md"))["attempts"][0]["outcome"] == "completed"
 
 
+def test_documents_of_one_title_are_told_apart_by_their_files(
+    typed: Typed, sluice: Sluice, place: str
+) -> None:
+    for name in ("lower.md", "upper.md"):
+        sluice.ingest(content=f"The {name} gate.".encode(), name=name, title="Gates", collection=place)
+    listed = typed("documents", "-c", place).stdout
+    assert f"{place}/Gates (lower.md)" in listed
+    assert f"{place}/Gates (upper.md)" in listed
+
+
 def test_what_was_sent_and_what_was_read_are_printed_and_saved(
     typed: Typed, worker: None, place: str, tmp_path: Path
 ) -> None:

@@ -33,10 +33,11 @@ from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
-from app.cli.remote.search import asks_for_nothing
+from app.cli.remote.search import asks_for_nothing, passage_of
 from app.cli.remote.show import row as attempt_row
 from app.cli.remote.status import workers
-from app.client import Attempt, TransientError
+from app.client import Attempt, Hit, TransientError
+from app.client.answers import Highlight
 from app.core.config import EmbedderName as Names
 
 ROOT = Path(__file__).parents[3]
@@ -167,6 +168,15 @@ def test_a_server_that_is_asked_again_is_told_once_with_its_reason(
         "",
         "The server is not ready, and is asked again: The model of … is away.\n",
     )
+
+
+def test_rows_of_a_table_stay_rows() -> None:
+    text = "Parts\nof it:\n| no | part |\n| 366 | weir |\n\nAll\nof them."
+    weir = Highlight(start=text.index("weir"), end=text.index("weir") + 4)
+    found = Hit.model_construct(text=text, highlights=[weir])
+    told = "Parts of it:\n| no | part |\n| 366 | weir |\nAll of them."
+    assert passage_of(found, keeps_rows=True).plain == told
+    assert passage_of(found).plain == " ".join(told.split("\n"))
 
 
 def test_every_embedder_of_the_server_can_be_chosen() -> None:
