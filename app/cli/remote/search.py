@@ -54,7 +54,9 @@ def search(
         str | None,
         typer.Option(help='JSON, as in docs/search.md: {"field": "metadata.season", "eq": "summer"}.'),
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out hits with a lower score.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out hits with a lower score; in hybrid, by rank.")
+    ] = None,
     per_document: Annotated[
         int | None, typer.Option(min=1, max=200, help="At most so many hits of one document.")
     ] = None,
