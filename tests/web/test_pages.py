@@ -103,6 +103,9 @@ def test_a_file_is_followed_from_its_upload_to_the_hit_in_its_text_and_a_failed_
     expect(page.locator("#tally")).to_have_text("1 of 2 documents completed, 1 failed")
 
     workers.start()
+    expect(failed.get_by_role("button", name="Retry")).to_have_attribute(
+        "title", re.compile("unless something was")
+    )
     failed.get_by_role("button", name="Retry").click()
     expect(failed.locator(".item-state")).to_have_text("completed", timeout=15_000)
 
