@@ -42,7 +42,7 @@ class UnsupportedMediaType(PermanentError):
 
     #: What helps with some, by how their type begins.
     HINTS: ClassVar[Mapping[str, str]] = {
-        "application/zip": "A zip of documents is what POST /ingest/batch takes; to others: ",
+        "application/zip": "Unpack it, or send it as it is to POST /ingest/batch. Else: ",
         "image/": "Text in pictures is not read: run OCR first, and send what it finds. Else: ",
         "application/rtf": "Save it as DOCX or PDF. Else: ",
         "application/x-ole-storage": "Save it in the present format of its program. Else: ",

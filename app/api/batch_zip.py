@@ -42,11 +42,14 @@ BLOCK_BYTES = 256 * 1024
 #: A second file for each, with its icon and the like, as macOS packs them.
 RESOURCE_FORKS = "__MACOSX/"
 
+#: What macOS and Windows leave in folders about how they are shown; in small letters.
+LEFTOVERS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+
 
 async def zip_items(
     blocks: AsyncGenerator[bytes, None], settings: Settings, query: BatchQuery
 ) -> AsyncIterator[Offer | Refused]:
-    """The regular members of the zip that comes, each unpacked when it is its turn.
+    """The members of the zip that comes, each unpacked when it is its turn; not what systems put beside them.
 
     Raises:
         CorruptFile: It is no zip, or not all of one.
@@ -61,7 +64,7 @@ async def zip_items(
         archive = await asyncio.to_thread(_opened, bounded)
         left_bytes = settings.MAX_BATCH_BYTES
         for member in archive.infolist():
-            if member.is_dir() or member.filename.startswith(RESOURCE_FORKS):
+            if member.is_dir() or _is_leftover(member.filename):
                 continue
             with SpooledTemporaryFile(SPOOL_BYTES) as content:
                 try:
@@ -122,6 +125,10 @@ class _Bounded:
 
     def close(self) -> None:
         """It is its owner's."""
+
+
+def _is_leftover(path: str) -> bool:
+    return path.startswith(RESOURCE_FORKS) or path.rpartition("/")[2].lower() in LEFTOVERS
 
 
 def _opened(file: _Bounded) -> zipfile.ZipFile:

@@ -122,7 +122,8 @@ async def ingest_batch(
 
     Each is taken or refused for itself, with the rules of `POST /ingest`, and only told as taken when it is
     durable. So the status is 200 whatever became of them: the request was carried out, and how far is in
-    the body. When nothing at all could be read, it is the problem that says why.
+    the body. When nothing at all could be read, it is the problem that says why. Of a zip, what systems put
+    beside the documents (`__MACOSX`, `.DS_Store`, `Thumbs.db`, `desktop.ini`) is passed over.
     """
     taking = _Taking(
         batch_id=uuid7(),

@@ -20,6 +20,7 @@ import httpx
 
 from app.cli.log_follower import LogFollower
 from app.cli.supervisor import Child, Supervisor
+from app.core import wording
 from app.core.config import Settings, get_settings
 from app.embedded import EmbeddedPostgres, EmbeddedValkey, FolderLock, ServerProcess, is_port_free
 from app.embedded.folder import make_private_folder
@@ -164,10 +165,10 @@ class Stack:
         self._start_servers(data)
         with self._step("Tables") as told:
             applied = asyncio.run(self._migrate())
-            told.append(f"{len(applied)} migrations applied" if applied else "up to date")
+            told.append(f"{wording.count(len(applied), 'migration')} applied" if applied else "up to date")
         with self._step("API and workers") as told:
             self._start_programs(data)
-            told.append(f"{self.options.workers} worker processes")
+            told.append(wording.count(self.options.workers, "worker process", "worker processes"))
         children: list[Child] = [*self._programs]
         children += [server for server in (self._postgres, self._valkey) if server is not None]
         self._supervisor = Supervisor(children, say_error)

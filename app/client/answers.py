@@ -103,7 +103,7 @@ class Ingested(Answer):
 
 
 class Attempt(Answer):
-    """One attempt at a document."""
+    """One attempt at a document; its number rises with each new version, too, so that there are gaps."""
 
     attempt: int
     version: int

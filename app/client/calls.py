@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -111,6 +111,13 @@ class Call:
 def json_body(value: Any) -> Callable[[], AbstractContextManager[Parts]]:
     """For `Call.body`."""
     return lambda: nullcontext(Prepared(json=value))
+
+
+def listed(given: Sequence[Any] | UUID | None) -> list[Any] | None:
+    """Names or ids; a string is one of them: its letters would be another question, silently."""
+    if given is None:
+        return None
+    return [given] if isinstance(given, str | UUID) else list(given)
 
 
 def _param(value: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tortoise import Model, fields
 
 from app.models.document_status import Outcome
+from app.models.sql import fetch
 
 if TYPE_CHECKING:
     from app.models.document import Document
@@ -38,6 +40,23 @@ class Attempt(Model):
 
     class Meta:
         table = "attempts"
+
+
+async def counted(document_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
+    """(attempts, those of them that failed) of documents; of those without any, nothing.
+
+    `Document.attempt` is the fence, which updates raise as well, and `failures` begins anew with each retry.
+    """
+    rows = await fetch(
+        f"""
+        SELECT document_id, count(*) AS attempts, count(*) FILTER (
+            WHERE outcome IN ('{Outcome.FAILED}', '{Outcome.WORKER_LOST}')
+        ) AS failed
+        FROM attempts WHERE document_id = ANY($1::uuid[]) GROUP BY document_id
+        """,
+        list(document_ids),
+    )
+    return {row["document_id"]: (row["attempts"], row["failed"]) for row in rows}
 
 
 #: Part of a WITH, after `moved`: the documents that were claimed.

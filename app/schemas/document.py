@@ -223,7 +223,9 @@ class DocumentPage(BaseModel):
 class AttemptResponse(BaseModel):
     """One attempt at a document."""
 
-    attempt: int
+    attempt: int = Field(
+        description="Rises with each attempt, and with each new version: there are gaps where one came."
+    )
     version: int
     worker: str
     started_at: datetime

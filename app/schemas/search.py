@@ -46,7 +46,9 @@ class SearchRequest(BaseModel):
         default=None, description="Only documents that this holds for."
     )
     min_score: float | None = Field(
-        default=None, allow_inf_nan=False, description="Leave out hits with a lower `score`."
+        default=None,
+        allow_inf_nan=False,
+        description="Leave out hits with a lower `score`; in `hybrid`, that is by rank and not by relevance.",
     )
     max_per_document: int | None = Field(
         default=None, ge=1, le=200, description="At most so many hits of one."

@@ -72,6 +72,8 @@ _templates.filters |= {
     "trail": wording.trail,
     "kind": words.kind,
     "name": words.name,
+    "path": words.path,
+    "is_lasting": words.is_lasting,
     "excerpt": wording.excerpt,
     "pretty": words.pretty,
 }

@@ -18,7 +18,7 @@ from app.api.documents import MAX_ATTEMPTS, known
 from app.api.errors import status_of
 from app.api.rights import show_to_all
 from app.errors import InvalidRequest, ServiceError
-from app.models.attempt import Attempt
+from app.models.attempt import Attempt, counted
 from app.models.collection import Collection
 from app.models.document import Document, DocumentStatus
 from app.models.listing import listed, media_types
@@ -89,6 +89,7 @@ async def documents_page(request: Request, resources: Resources, reach: Within) 
         "documents.html",
         status=200 if refused is None else status_of(type(refused)),
         documents=[DocumentResponse.of(document) for document in documents],
+        attempts=await counted([document.id for document in documents]),
         refused=refused,
         chosen=chosen,
         filters=filters,

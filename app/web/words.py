@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from app.errors import Cancelled
 from app.parsing import media_types
-from app.schemas.document import DocumentResponse
+from app.schemas.document import DocumentError, DocumentResponse
 
 #: What people call a type; the others are called by their second half.
 KINDS = {
@@ -41,6 +42,17 @@ def kind(media_type: str) -> str:
 def name(document: DocumentResponse) -> str:
     """What a document is called, if it is called anything."""
     return document.title or document.source_name or document.external_id or str(document.document_id)
+
+
+def path(document: DocumentResponse) -> str | None:
+    """What tells it from others of its name: external id or file name, if that is not what it is called."""
+    other = document.external_id or document.source_name
+    return None if other == name(document) else other
+
+
+def is_lasting(error: DocumentError | None) -> bool:
+    """Whether the same document fails in the same way again; what was cancelled does not."""
+    return error is not None and not error.retryable and error.code != Cancelled.code
 
 
 def pretty(value: object) -> str:

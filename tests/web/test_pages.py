@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error, expect
 
+from app.client import Sluice
 from app.core.config import Settings
 from tests.processes import APIProcess, WorkerProcess, api_process, eventually, worker_process
 from tests.web.support import Visitor, started_browser
@@ -102,6 +103,9 @@ def test_a_file_is_followed_from_its_upload_to_the_hit_in_its_text_and_a_failed_
     expect(page.locator("#tally")).to_have_text("1 of 2 documents completed, 1 failed")
 
     workers.start()
+    expect(failed.get_by_role("button", name="Retry")).to_have_attribute(
+        "title", re.compile("unless something was")
+    )
     failed.get_by_role("button", name="Retry").click()
     expect(failed.locator(".item-state")).to_have_text("completed", timeout=15_000)
 
@@ -199,6 +203,46 @@ def test_the_list_changes_by_itself_and_many_are_cancelled_retried_and_deleted_a
     question.get_by_role("button", name="Delete 2 documents").click()
     expect(rows).to_have_count(1)
     expect(rows.first).to_contain_text("No. 1")
+
+
+def test_alike_documents_are_told_apart_and_a_failure_that_will_come_again_is_told_as_such(
+    visitor: Visitor, workers: Workers, api: APIProcess
+) -> None:
+    page = visitor.page
+    workers.start()
+    table = "| no | part |\n|---|---|\n| 365 | weir |\n| 366 | gate |\n"
+    with Sluice(api.url) as sluice:
+        said = {"title": "Read me", "collection": "alike"}
+        for text in ("upper", "lower", "lower still"):
+            folder = text.partition(" ")[0]
+            file = {"content": f"{table}\n{text}".encode(), "name": "README.md"}
+            taken = sluice.ingest(**file, **said, external_id=f"{folder}/README.md")  # type: ignore[arg-type]
+            sluice.wait(taken.document_id, timeout_s=30)
+        cut = sluice.ingest(content=b"%PDF-1.4\nwhat is left of it\n", collection="alike").document_id
+        sluice.wait(cut, timeout_s=30)
+        sluice.retry(cut)
+        sluice.wait(cut, timeout_s=30)
+
+    page.goto("/ui/documents?collection=alike")
+    rows = page.locator("#rows > tr")
+    expect(rows).to_have_count(3)
+    expect(rows.filter(has_text="upper/README.md").locator("td.num").last).to_have_text("1")
+    updated = rows.filter(has_text="lower/README.md")
+    expect(updated.locator("td.num").last).to_have_text("2")
+    failed = rows.filter(has_text="corrupt_file")
+    expect(failed.locator("td.num").last).to_have_text("2 (2 failed)")
+    expect(failed.get_by_role("button")).to_have_attribute(
+        "title", re.compile("^A retry fails in the same way")
+    )
+
+    updated.get_by_role("link").click()
+    expect(page.locator("#attempts")).to_contain_text("Attempt 3, version 2")
+    page.goto(f"/ui/documents/{cut}")
+    expect(page.locator("#head")).to_contain_text("A retry fails in the same way")
+
+    page.goto("/ui/search?collection=alike&mode=keyword&q=366")
+    passage = page.locator(".passage").first
+    assert "\n| 365 | weir |\n" in passage.inner_text()
 
 
 PAGES = {

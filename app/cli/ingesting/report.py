@@ -20,6 +20,7 @@ class Fate(StrEnum):
 
     NEW = "new"
     UPDATED = "updated"  # A new version of a document.
+    AMENDED = "amended"  # The server had it already, but not with these metadata.
     UNCHANGED = "unchanged"  # The server had it already.
     FAILED = "failed"  # It was not taken, or could not be read.
     UNSENT = "unsent"  # The call ended before.

@@ -13,15 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.ingesting.tally import Tally, Waiting
-from app.cli.remote.output import Output, clean
+from app.cli.remote.output import STAGES, Output, clean
 from app.core import wording
 
 #: So that everything fits into 80 columns.
 BAR_COLUMNS = 12
 LINE_EVERY_S = 5.0
-
-#: In the order in which a document comes to them.
-STAGES = ("claimed", "parsing", "chunking", "embedding", "storing")
 
 
 @contextmanager

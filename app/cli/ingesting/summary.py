@@ -13,7 +13,13 @@ from app.cli.remote.command import Session, sentence
 from app.cli.remote.output import Output, clean
 from app.core import wording
 
-STYLES = {Fate.NEW: "green", Fate.UPDATED: "green", Fate.FAILED: "red", Fate.UNSENT: "yellow"}
+STYLES = {
+    Fate.NEW: "green",
+    Fate.UPDATED: "green",
+    Fate.AMENDED: "green",
+    Fate.FAILED: "red",
+    Fate.UNSENT: "yellow",
+}
 
 #: Of failures of one kind, and of what was left out for one reason; --json has all of them.
 SHOWN_OF_A_KIND = 10
@@ -85,6 +91,6 @@ def _tell_unreadable(out: Output, unreadable: Sequence[LeftOut]) -> None:
 
 def _tell_left_out(out: Output, left_out: Sequence[LeftOut]) -> None:
     for reason, number in Counter(each.reason for each in left_out).items():
-        names = [clean(each.path.name) for each in left_out if each.reason == reason][:3]
+        names = [clean(each.name) for each in left_out if each.reason == reason][:3]
         more = ", …" if number > len(names) else ""
         out.note(f"Left out, {reason}: {', '.join(names)}{more} ({number:,})", style="dim")

@@ -18,6 +18,7 @@ from app.cli.remote.exits import is_unreachable
 from app.client import AsyncSluice, Document, Item, Outcome, SluiceError
 from app.client.errors import NotSendable
 from app.client.items import SMALL_BYTES
+from app.client.patches import is_applied
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ SENDERS = 3
 #: Documents in one `POST /documents/retry`, at most.
 RETRIED_AT_ONCE = 1000
 
+#: Each by a request of its own.
+AMENDED_AT_ONCE = 8
 
 RENAME = "Rename the file, or a folder above it; `ls` shows what it cannot read in its name as ?."
 
@@ -114,7 +117,7 @@ class Sync:
         files = [result.file for result in self._report.results]
         asked = known_of(self._sluice, files, self._wishes.collection)
         self._known = await self._unless_stopped(asked, {})
-        to_send, to_retry = [], []
+        to_send, to_retry, to_amend = [], [], []
         async for file, is_known in unchanged(files, self._known):
             if self._stopping.is_set():
                 break
@@ -123,10 +126,41 @@ class Sync:
                 to_send.append(file)
                 self._tally.to_send += 1
                 self._tally.to_send_bytes += file.size_bytes
-            elif self._leave(self._report.of(file), self._known[file.label]):
-                to_retry.append(self._report.of(file))
+                continue
+            result, document = self._report.of(file), self._known[file.label]
+            if self._leave(result, document):
+                to_retry.append(result)
+            if self._lacks(document):
+                to_amend.append(result)
         await self._retry(to_retry)
+        await self._amend(to_amend)
         return to_send
+
+    def _lacks(self, document: Document) -> bool:
+        """Whether it is without some of the metadata that were given, as only `amend` changes them."""
+        return not is_applied(self._wishes.metadata or {}, document.metadata)
+
+    async def _amend(self, results: Sequence[Result]) -> None:
+        for start in range(0, len(results), AMENDED_AT_ONCE):
+            if self._stopping.is_set():
+                return
+            await asyncio.gather(*map(self._amend_one, results[start : start + AMENDED_AT_ONCE]))
+
+    async def _amend_one(self, result: Result) -> None:
+        assert result.document_id is not None
+        try:
+            # Perhaps it is one that had no name to be asked for by, and is there by its content.
+            document = self._known.get(result.file.label) or await self._sluice.document(result.document_id)
+            if not self._lacks(document):
+                return
+            await self._sluice.amend(document.document_id, metadata=self._wishes.metadata or {})
+        except SluiceError as error:
+            if is_unreachable(error):
+                raise
+            self._refuse(result, error)  # It was deleted meanwhile, for one.
+            return
+        if result.fate is Fate.UNCHANGED:
+            result.fate = Fate.AMENDED
 
     def _leave(self, result: Result, document: Document) -> bool:
         """Take note of what the server has; True if it failed in a way that may not come again."""
@@ -196,25 +230,28 @@ class Sync:
     async def _send_from(self, feed: Iterator[Item]) -> None:
         async with aclosing(self._sluice.ingest_many(feed)) as outcomes:
             async for outcome in outcomes:
-                self._take(outcome)
+                result = self._take(outcome)
+                if self._wishes.metadata and result.fate is Fate.UNCHANGED:
+                    await self._amend_one(result)
 
-    def _take(self, outcome: Outcome) -> None:
+    def _take(self, outcome: Outcome) -> Result:
         item, file = self._on_the_way.pop(id(outcome.item))
         if item.file is not None:
             item.file.close()
         result = self._report.of(file)
         if outcome.error is not None and is_unreachable(outcome.error):
             self._give_up(outcome.error)
-            return
+            return result
         self._tally.sent += 1
         self._tally.sent_bytes += file.size_bytes
         if outcome.error is not None:
             self._refuse(result, outcome.error)
-            return
+            return result
         result.document_id, result.status = outcome.document_id, outcome.status
         result.fate = self._fate_of(file, outcome)
         if result.status != "COMPLETED":
             self._follow(result, outcome)
+        return result
 
     def _refuse(self, result: Result, error: SluiceError) -> None:
         result.fail(error)

@@ -32,10 +32,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What was found and is not sent, and why."""
+    """What was found and is not sent, and why.
+
+    Args:
+        name: Its path below what was named on the command line.
+    """
 
     path: Path
     reason: str
+    name: str
 
 
 class TwoOfOneName(ValueError):
@@ -50,6 +55,9 @@ class TwoOfOneName(ValueError):
 
 class Walk:
     """Collects files; below a path that is given, each folder is looked into once, whatever links lead to it.
+
+    A link that leads out of the folder given is not followed: what somebody put there could take in, and make
+    searchable, whatever the caller can read. By its own name, a link is wanted wherever it leads.
 
     Args:
         prefix: Put before the external ids.
@@ -79,16 +87,13 @@ class Walk:
 
     def add_below(self, root: Path, path: Path) -> None:
         """What there is now at a path below a root that was walked before; nothing if it is gone."""
-        if any(self._is_hidden(part) for part in path.relative_to(root).parts):
+        places = [path, *path.parents]
+        if any(self._is_unwanted(place, root) for place in places[: places.index(root)]):
             return
         if path.is_dir():
             self._add_folder(path, root=root)
         elif path.exists():
             self._add_file(path, root=root)
-
-    @staticmethod
-    def _is_hidden(name: str) -> bool:
-        return name.startswith(".")
 
     def _add_folder(self, folder: Path, *, root: Path) -> None:
         self._seen = set()  # A folder that is named beside one above it is wanted by that name, too.
@@ -97,13 +102,13 @@ class Walk:
         while folders or links:
             following = folders.popleft() if folders else links.popleft()
             if not self._is_new(following):
-                self.left_out.append(LeftOut(following, "a link to a folder that is walked anyway"))
+                self._leave_out(following, root, "a link to a folder that is walked anyway")
                 continue
             try:
                 with os.scandir(following) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
             except OSError as error:
-                self.unreadable.append(LeftOut(following, error.strerror or str(error)))
+                self._miss(following, root, error)
                 continue
             for entry in entries:
                 path = following / entry.name
@@ -128,27 +133,36 @@ class Walk:
 
     def _is_unwanted(self, path: Path, root: Path) -> bool:
         below = path.relative_to(root).as_posix()
-        if self._is_hidden(path.name):
-            self.left_out.append(LeftOut(path, "hidden: its name begins with a dot"))
+        if path.name.startswith("."):
+            self._leave_out(path, root, "hidden: its name begins with a dot")
         elif any(fnmatch(path.name, each) or fnmatch(below, each) for each in self._exclude):
-            self.left_out.append(LeftOut(path, "excluded"))
+            self._leave_out(path, root, "excluded")
+        elif path.is_symlink() and not _is_inside(path, root):
+            self._leave_out(path, root, "a link that leads out of the folder")
         else:
             return False
         return True
+
+    def _leave_out(self, path: Path, root: Path, reason: str) -> None:
+        self.left_out.append(LeftOut(path, reason, path.relative_to(root).as_posix()))
+
+    def _miss(self, path: Path, root: Path, error: OSError) -> None:
+        name = path.relative_to(root).as_posix()
+        self.unreadable.append(LeftOut(path, error.strerror or str(error), name))
 
     def _add_file(self, path: Path, *, root: Path, is_named: bool = False) -> None:
         try:
             info = path.stat()
         except OSError as error:
-            self.unreadable.append(LeftOut(path, error.strerror or str(error)))
+            self._miss(path, root, error)
             return
         is_file = stat.S_ISREG(info.st_mode)
         if not is_file and is_named:
             self._keep_pipe(path)
         elif not is_file:
-            self.left_out.append(LeftOut(path, "neither a file nor a folder"))
+            self._leave_out(path, root, "neither a file nor a folder")
         elif info.st_size == 0 and not is_named:
-            self.left_out.append(LeftOut(path, "empty"))
+            self._leave_out(path, root, "empty")
         else:
             self._keep(path, self._prefix + path.relative_to(root).as_posix(), info.st_size)
 
@@ -162,6 +176,10 @@ class Walk:
         if before is not None and before.path is not None and not before.path.samefile(path):
             raise TwoOfOneName(before.path, path, name)
         self.files[name] = File(name, name, size_bytes, path)
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

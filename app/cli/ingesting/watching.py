@@ -94,6 +94,7 @@ class FolderWatch:
             if report.results:
                 await self._running.pass_over(sluice, report)
             self._tell(report)
+            self._tell_left_out(walk)
             for path in gone if report.trouble is None else ():
                 await self._part_with(sluice, path)
         except SluiceError as error:
@@ -142,13 +143,21 @@ class FolderWatch:
         for each in report.unreadable:
             self._say("unreadable", str(each.path), each.reason, style="red")
 
+    def _tell_left_out(self, walk: Walk) -> None:
+        """Of what was taken before only: of the rest, there is nothing that anybody would miss."""
+        for each in walk.left_out:
+            if (label := self._seen.get(each.path)) is not None:
+                self._say("left_out", label, f"{each.reason}; its document stays as it was", style="yellow")
+
     def _say(self, what: str, label: str, why: str = "", style: str = "") -> None:
         if self._session.out.as_json:
             self._session.out.json_line({"external_id": label, "result": what})
             return
         at = datetime.now().astimezone().strftime("%H:%M:%S")
         told = f" {clean(label)}" + (f": {clean(why)}" if why else "")
-        self._session.out.say(Text.assemble((f"{at} ", "dim"), (f"{what:<10}", style), told))
+        self._session.out.say(
+            Text.assemble((f"{at} ", "dim"), (f"{what.replace('_', ' '):<10}", style), told)
+        )
 
 
 def _is_below(path: Path, folders: set[Path]) -> bool:

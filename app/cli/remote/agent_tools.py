@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
-from pydantic import BaseModel, Field
+from mcp_types import CallToolResult, InputRequiredResult, Tool, ToolAnnotations
+from pydantic import BaseModel, Field, ValidationError
 
 from app import __version__
 from app.cli.remote.command import Session, sentence
+from app.cli.remote.options import guess
 from app.client import AsyncSluice, Collection, Document, Hit, SluiceError
+from app.client.errors import NotSearchable
 
 AskedT = ParamSpec("AskedT")
 ToldT = TypeVar("ToldT")
@@ -140,9 +142,55 @@ DocumentId = Annotated[str, Field(description="As searches and lists tell it.")]
 Status = Literal["PENDING", "PROCESSING", "COMPLETED", "FAILED"]
 
 
-def agent_server(session: Session, sluice: AsyncSluice, *, may_write: bool) -> MCPServer[Any]:
+class Tools(MCPServer[Any]):
+    """Tools that refuse what they do not understand.
+
+    By itself, the package leaves out arguments that a tool does not have: a search in one collection, with a
+    slip in that argument's name, would be one in all of them.
+    """
+
+    async def list_tools(self) -> list[Tool]:
+        """With schemas that say so, too."""
+        return [
+            tool.model_copy(update={"input_schema": {**tool.input_schema, "additionalProperties": False}})
+            for tool in await super().list_tools()
+        ]
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call one, if it understands all that it is told.
+
+        Raises:
+            ToolError: It does not, or what it was asked for went wrong.
+        """
+        for tool in await self.list_tools():
+            if tool.name == name:
+                _require_known(name, arguments, tool.input_schema.get("properties", {}))
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(f"{name} was not called: {_misfits(error.__cause__)}.") from error
+            raise
+
+
+def _require_known(tool: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name in arguments:
+        if name not in known:
+            takes = f"It takes {', '.join(known)}." if known else "It takes none."
+            raise ToolError(f"{tool} was not called: it has no argument {name}.{guess(name, known)} {takes}")
+
+
+def _misfits(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Input ')}" for each in error.errors()
+    )
+
+
+def agent_server(session: Session, sluice: AsyncSluice, *, may_write: bool) -> Tools:
     """The tools, each a call or two of the server's; what goes wrong is told with what to do about it."""
-    server: MCPServer[Any] = MCPServer(
+    server = Tools(
         "sluice", title="Sluice", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
 
@@ -185,7 +233,11 @@ def agent_server(session: Session, sluice: AsyncSluice, *, may_write: bool) -> M
         chars: Annotated[int, Field(ge=1, le=MAX_CHARS, description="So many at the most.")] = 8000,
     ) -> Part:
         """Read a document's text, as it was read out of its file, from a character on."""
-        text = (await sluice.content(document_id, format="text")).decode()
+        try:
+            text = (await sluice.content(document_id, format="text")).decode()
+        except NotSearchable as error:
+            error.hint = "`document` tells how it is, and why it failed."
+            raise
         part = text[char_start : char_start + chars]
         start = min(char_start, len(text))
         return Part(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +25,29 @@ PROMPT = Retries(wait_for_server=False)
 PATIENT = Retries(tries=9, wait_for_server=False)
 
 
+#: A shorter pause is not told: it is over before somebody wonders.
+TOLD_FROM_S = 1.0
+
+#: The same reason again is told so often.
+TOLD_AGAIN_S = 60.0
+
+
+class Waiting:
+    """Tells a person that a server is asked again, and why, where nothing else would happen on the screen."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._told: dict[str, float] = {}  # When, by what was told.
+
+    def __call__(self, error: SluiceError, pause_s: float) -> None:
+        """As the client calls it before a pause."""
+        reason = clean(error)
+        if pause_s < TOLD_FROM_S or monotonic() - self._told.get(reason, -TOLD_AGAIN_S) < TOLD_AGAIN_S:
+            return
+        self._told[reason] = monotonic()
+        self._out.note(f"The server is not ready, and is asked again: {reason}", style="yellow")
+
+
 @dataclass(frozen=True)
 class Session:
     """A server and a person."""
@@ -39,11 +64,11 @@ class Session:
 
     def sluice(self, retries: Retries = PROMPT) -> Sluice:
         """The client, for threads."""
-        return Sluice(self.url, api_key=self.api_key, retries=retries)
+        return Sluice(self.url, api_key=self.api_key, retries=retries, on_pause=Waiting(self.out))
 
     def async_sluice(self, retries: Retries = PROMPT) -> AsyncSluice:
         """The client, for asyncio."""
-        return AsyncSluice(self.url, api_key=self.api_key, retries=retries)
+        return AsyncSluice(self.url, api_key=self.api_key, retries=retries, on_pause=Waiting(self.out))
 
     def tell(self, error: SluiceError) -> None:
         """One sentence and the next step, or the same as JSON."""
@@ -123,6 +148,24 @@ class ServerCommand(TyperCommand):
     def __init__(self, name: str | None, **attributes: Any) -> None:
         attributes["params"] = [*(attributes.get("params") or []), *_options_of(server_options)]
         super().__init__(name, **attributes)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As any command; a word that looks like an option is told how to be none."""
+        from typer._click.exceptions import NoSuchOption, UsageError  # noqa: PLC0415  # Only who mistypes.
+
+        said = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            takes_words = any(each.param_type_name == "argument" for each in self.params)
+            word = next((word for word in said if word.startswith(error.option_name)), "")
+            if word.startswith("--") or len(word) <= len("-x") or not takes_words:
+                raise
+            raise UsageError(
+                f"{error.format_message()}. A word that begins with a dash goes behind --, after all options:"
+                f" `{ctx.command_path} -- {shlex.quote(word)}`.",
+                ctx,
+            ) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; what it raises becomes a sentence and an exit code."""

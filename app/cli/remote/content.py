@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -13,6 +15,7 @@ from app.cli.remote.command import PATIENT, Session
 from app.cli.remote.completion import document_ids
 from app.cli.remote.options import WrongCall
 from app.client import Sluice
+from app.client.errors import NotSearchable
 from app.core import wording
 
 #: All else that is not printable could steer a terminal.
@@ -41,7 +44,7 @@ def content(
     out = session.out
     if out.as_json and not (output or as_text):
         raise WrongCall("Bytes are no JSON: give --text or --output with it.")
-    with session.sluice(PATIENT) as sluice:
+    with session.sluice(PATIENT) as sluice, _told_in_commands(document_id):
         if output is not None:
             size = _save(sluice, document_id, output, as_text=as_text)
             if out.as_json:
@@ -59,6 +62,16 @@ def content(
         out.say("".join(c if c.isprintable() or c in KEPT else "�" for c in text))
     else:
         out.raw(found)
+
+
+@contextmanager
+def _told_in_commands(document_id: UUID) -> Iterator[None]:
+    """The server's hint is a call of the API."""
+    try:
+        yield
+    except NotSearchable as error:
+        error.hint = f"`sluice show {document_id}` tells how it gets on, or what to do about it."
+        raise
 
 
 def _require_text(media_type: str) -> None:

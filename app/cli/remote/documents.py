@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from app.cli.remote.command import Session, require_collections
-from app.cli.remote.options import CollectionOption, StatusName, moment_or_age
+from app.cli.remote.options import CollectionOption, StatusName, moment_or_age, require_codes
 from app.cli.remote.output import Output, clean, coloured, seconds_since
 from app.client import Document
 from app.core import wording
@@ -66,10 +66,12 @@ def documents(
                 _tell_one(session.out, document)
             if document is None:
                 require_collections(sluice, collection)
+                require_codes(None if code is None else [code])
             return
         page = list(islice(found, wanted))
         if not page:
             require_collections(sluice, collection)
+            require_codes(None if code is None else [code])
         has_more = wanted is not None and next(found, None) is not None
     _tell(session.out, page, has_more=has_more)
 
@@ -99,6 +101,8 @@ def _tell(out: Output, page: list[Document], *, has_more: bool) -> None:
 def row(document: Document) -> list[str | Text]:
     """A document in a line; of one that failed, also its code."""
     name = clean(document.external_id or document.name)
+    if document.title and not document.external_id and document.source_name:
+        name = f"{name} ({clean(document.source_name)})"  # Two of one title are told apart.
     told = f"{name}: {document.error.code}" if document.error else name
     return [
         str(document.document_id),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.remote.completion import collection_names
+from app.errors import ServiceError
 
 
 class StatusName(StrEnum):
@@ -27,6 +30,28 @@ class WrongCall(typer.BadParameter):
     def format_message(self) -> str:
         """The sentence alone: it says itself what is wrong."""
         return self.message
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """A sentence with the one that was probably meant by a name; empty when none is like it."""
+    found = get_close_matches(name, list(known), n=1)
+    return f" Perhaps {found[0]} is meant." if found else ""
+
+
+def require_codes(codes: Iterable[str] | None) -> None:
+    """To be called when nothing was found that failed with them, which a code that was mistyped looks like.
+
+    Raises:
+        WrongCall: There is no such code.
+    """
+    known = _codes_of(ServiceError)
+    for code in codes or ():
+        if code not in known:
+            raise WrongCall(f"There is no code {code!r}.{guess(code, known)} docs/errors.md has them all.")
+
+
+def _codes_of(kind: type[ServiceError]) -> set[str]:
+    return {kind.code}.union(*map(_codes_of, kind.__subclasses__()))
 
 
 AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -21,6 +21,9 @@ NO_WIDTH = 10_000
 
 COLUMN_GAP = 2
 
+#: In the order in which a document comes to them.
+STAGES = ("claimed", "parsing", "chunking", "embedding", "storing")
+
 COLOURS = {"COMPLETED": "green", "FAILED": "red", "PROCESSING": "yellow", "PENDING": "dim"}
 
 

@@ -19,6 +19,9 @@ from app.core.wording import EXCERPT, excerpt, pages, trail
 
 MARK = "bold yellow"
 
+#: Before and after a row of a table, as parsers write it.
+ROW = re.compile(r"\n(?=\|)|(?<=\|)\n")
+
 #: As the server reads them.
 EXCLUSION = re.compile(r'(?<!\S)-(?:"[^"]*"|[^\s"]+)')
 NOTHING_ASKED = ": the question says only what is not to be in it. Add what to look for."
@@ -51,7 +54,9 @@ def search(
         str | None,
         typer.Option(help='JSON, as in docs/search.md: {"field": "metadata.season", "eq": "summer"}.'),
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out hits with a lower score.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out hits with a lower score; in hybrid, by rank.")
+    ] = None,
     per_document: Annotated[
         int | None, typer.Option(min=1, max=200, help="At most so many hits of one document.")
     ] = None,
@@ -100,11 +105,12 @@ def show_hit(out: Output, number: int, hit: Hit, *, full: bool = False) -> None:
         (f"{number:2} ", "bold"), (f"{hit.score:.3f}  ", "cyan"), (place_of(hit), "green")
     )
     out.results.print(heading, soft_wrap=not out.results.is_terminal)
-    passage = passage_of(hit, length=len(hit.text) if full else EXCERPT)
+    passage = passage_of(hit, length=len(hit.text) if full else EXCERPT, keeps_rows=True)
     if out.results.is_terminal:
         out.results.print(Padding(passage, (0, 0, 0, 3)))
-    else:
-        out.say(Text("   ").append_text(passage))
+        return
+    for line in passage.split("\n"):
+        out.say(Text("   ").append_text(line))
 
 
 def place_of(hit: Hit) -> str:
@@ -118,13 +124,21 @@ def place_of(hit: Hit) -> str:
     return f"{name}{page}{headings}"
 
 
-def passage_of(hit: Hit, *, length: int = EXCERPT) -> Text:
-    """What a hit says, its words marked; of a long one, the part with most of them."""
+def passage_of(hit: Hit, *, length: int = EXCERPT, keeps_rows: bool = False) -> Text:
+    """What a hit says, its words marked; of a long one, the part with most of them.
+
+    It is one line, or, to keep the rows of tables, as many as it takes.
+    """
     text = Text()
     for part, is_word in excerpt(hit, length=length):
-        # Spaces around a word belong to the sentence, and stay; all others become one.
-        begins, ends = part[:1].isspace(), part[-1:].isspace() and len(part) > 1
-        begins = begins and not text.plain.endswith(" ")
-        shown = f"{' ' if begins else ''}{clean(part)}{' ' if ends else ''}"
-        text.append(shown, MARK if is_word else "")
+        for number, piece in enumerate(ROW.split(part) if keeps_rows else [part]):
+            if number:
+                text.rstrip()
+                text.append("\n")
+            # Spaces around a word belong to the sentence, and stay; all others become one.
+            begins, ends = piece[:1].isspace(), piece[-1:].isspace() and len(piece) > 1
+            begins = begins and not text.plain.endswith((" ", "\n"))
+            text.append(
+                f"{' ' if begins else ''}{clean(piece)}{' ' if ends else ''}", MARK if is_word else ""
+            )
     return text

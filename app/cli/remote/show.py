@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from app.cli.remote.command import Session
 from app.cli.remote.completion import document_ids
-from app.cli.remote.output import Output, clean, coloured, moment, seconds_since
+from app.cli.remote.output import STAGES, Output, clean, coloured, moment, seconds_since
 from app.client import Attempt, Document, DocumentError
 from app.core import wording
 
@@ -94,20 +94,28 @@ def _show_attempts(out: Output, attempts: list[Attempt]) -> None:
     if not attempts:
         return
     out.say()
-    rows = [_row(attempt) for attempt in attempts]
-    out.table(("attempt", "started", "took", "outcome", "worker", "stages"), rows, right="attempt took")
+    columns = ("attempt", "version", "started", "took", "outcome", "worker", "stages")
+    out.table(columns, [row(attempt) for attempt in attempts], right="attempt version took")
 
 
-def _row(attempt: Attempt) -> list[str | Text]:
+def row(attempt: Attempt) -> list[str | Text]:
+    """An attempt in a line: how it ended, and how long each of its stages took."""
     ended = attempt.ended_at
     took = (ended - attempt.started_at).total_seconds() if ended else seconds_since(attempt.started_at)
-    stages = ", ".join(f"{stage} {wording.duration(s)}" for stage, s in attempt.stage_seconds.items())
+    stages = ", ".join(f"{stage} {wording.duration(s)}" for stage, s in _in_order(attempt.stage_seconds))
     why = f"{attempt.error.code} while {attempt.stage}" if attempt.error else ""
     return [
         str(attempt.attempt),
+        str(attempt.version),
         moment(attempt.started_at),
         wording.duration(max(took, 0)),
         attempt.outcome or "under way",
         clean(attempt.worker),
         "; ".join(filter(None, (stages, why))),
     ]
+
+
+def _in_order(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    """As a document comes to them: JSON of PostgreSQL has them by the lengths of their names."""
+    places = {stage: place for place, stage in enumerate(STAGES)}
+    return sorted(seconds.items(), key=lambda each: places.get(each[0], len(places)))

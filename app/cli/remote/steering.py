@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +15,14 @@ import typer
 from app.cli.remote.command import Session, error_as_json, require_collections, sentence
 from app.cli.remote.completion import document_ids
 from app.cli.remote.exits import ExitCode, is_unreachable
-from app.cli.remote.options import CodeOption, CollectionOption, StatusName, WrongCall, YesOption
+from app.cli.remote.options import (
+    CodeOption,
+    CollectionOption,
+    StatusName,
+    WrongCall,
+    YesOption,
+    require_codes,
+)
 from app.cli.remote.output import clean
 from app.client import Sluice, SluiceError, Status
 from app.client.errors import DocumentNotFound
@@ -33,6 +41,9 @@ AT_ONCE = 8
 
 UNDER_WAY: list[Status] = ["PENDING", "PROCESSING"]
 
+#: The code of what was cancelled.
+CANCELLED = "cancelled"
+
 
 def retry(
     context: typer.Context,
@@ -50,7 +61,7 @@ def retry(
     _require_choice(ids, every or collection or code)
     with session.sluice() as sluice:
         if ids:
-            _each(session, ids, lambda each: sluice.retry(each).status, done="queued again", when=UNDER_WAY)
+            _each(session, ids, partial(_retried, sluice), done="queued again")
             return
         retried = 0
         while True:
@@ -60,6 +71,7 @@ def retry(
                 break
         if not retried:
             require_collections(sluice, collection)
+            require_codes(code)
     _tell_number(session, "retried", retried, "queued again")
 
 
@@ -79,12 +91,12 @@ def cancel(
     _require_choice(ids, every or collection)
     with session.sluice() as sluice:
         if ids:
-            _each(session, ids, partial(_cancelled, sluice), done="cancelled", when=["FAILED"])
+            _each(session, ids, partial(_cancelled, sluice), done="cancelled")
             return
         number = _counted(sluice, collection, UNDER_WAY)
         _require_yes(session, "Cancel", number, collection, yes=yes)
         found = (each.document_id for each in sluice.documents(status=UNDER_WAY, collection=collection))
-        number = _all(session, found, partial(_cancelled, sluice), when=["FAILED"], total=number)
+        number = _all(session, found, partial(_cancelled, sluice), total=number)
     _tell_number(session, "cancelled", number, "cancelled")
 
 
@@ -100,14 +112,14 @@ def delete(
 ) -> None:
     """Delete documents with every trace of them.
 
-    By their ids, or all that the options hold for, after a question. A collection as a whole is deleted by
-    `sluice collections delete`.
+    By their ids, at once and without a question; or all that the options hold for, after one. A collection as
+    a whole is deleted by `sluice collections delete`.
     """
     session = Session.of(context)
     _require_choice(ids, collection or status or code or prefix)
     with session.sluice() as sluice:
         if ids:
-            _each(session, ids, partial(_deleted, sluice), done="deleted", when=["DELETED"])
+            _each(session, ids, partial(_deleted, sluice), done="deleted")
             return
         filters: dict[str, Any] = {
             "status": None if status is None else [each.value for each in status],
@@ -119,8 +131,9 @@ def delete(
         found = [each.document_id for each in sluice.documents(**filters, page_size=500)]
         if not found:
             require_collections(sluice, collection)
+            require_codes(None if code is None else [code])
         _require_yes(session, "Delete", len(found), collection, yes=yes)
-        number = _all(session, found, partial(_deleted, sluice), when=["DELETED"], total=len(found))
+        number = _all(session, found, partial(_deleted, sluice), total=len(found))
     _tell_number(session, "deleted", number, "deleted")
 
 
@@ -131,41 +144,56 @@ def _require_choice(ids: Sequence[UUID] | None, is_filtered: object) -> None:
         raise WrongCall("Give ids of documents, or options that say which.")
 
 
-def _cancelled(sluice: Sluice, document_id: UUID) -> str:
-    return sluice.cancel(document_id).status
+@dataclass(frozen=True, slots=True)
+class Became:
+    """How a document is now, and whether that is what was wanted; if not, nothing was changed."""
+
+    status: str
+    is_done: bool = True
 
 
-def _deleted(sluice: Sluice, document_id: UUID) -> str:
+def _retried(sluice: Sluice, document_id: UUID) -> Became:
+    status = sluice.retry(document_id).status
+    # One that is FAILED was queued, and has failed again before this was answered.
+    return Became(status, status != "COMPLETED")
+
+
+def _cancelled(sluice: Sluice, document_id: UUID) -> Became:
+    document = sluice.cancel(document_id)
+    # One that had failed before is FAILED, too, of something else.
+    return Became(document.status, document.error is not None and document.error.code == CANCELLED)
+
+
+def _deleted(sluice: Sluice, document_id: UUID) -> Became:
     sluice.delete(document_id)
-    return "DELETED"
+    return Became("DELETED")
 
 
 def _each(
     session: Session,
     ids: Iterable[UUID],
-    act: Callable[[UUID], str],
+    act: Callable[[UUID], Became],
     *,
     done: str,
-    when: Sequence[str],
 ) -> None:
     """Do it for each id and tell how it is now; one that cannot be keeps no other from it.
 
     Args:
-        act: Does it, and gives the status that it has now.
-        done: What to call it that this status is one of `when`; with any other, nothing was changed.
+        act: Does it.
+        done: What to call it that it was done.
     """
     told: list[dict[str, Any]] = []
     for document_id in ids:
         try:
-            status = act(document_id)
+            became = act(document_id)
         except SluiceError as error:
             if is_unreachable(error):
                 raise
             told.append({"document_id": str(document_id), "error": error_as_json(error)})
             said = sentence(error)
         else:
-            told.append({"document_id": str(document_id), "status": status})
-            said = f"{document_id} {done if status in when else f'is {status}: nothing was changed'}"
+            told.append({"document_id": str(document_id), "status": became.status})
+            said = f"{document_id} {done if became.is_done else f'is {became.status}: nothing was changed'}"
         if not session.out.as_json:
             session.out.say(said)
     if session.out.as_json:
@@ -177,16 +205,15 @@ def _each(
 def _all(
     session: Session,
     ids: Iterable[UUID],
-    act: Callable[[UUID], str],
+    act: Callable[[UUID], Became],
     *,
-    when: Sequence[str],
     total: int,
 ) -> int:
     """Do it for all, some at a time, and tell how often it was done; see `_each`."""
 
     def acted(document_id: UUID) -> bool:
         try:
-            return act(document_id) in when
+            return act(document_id).is_done
         except DocumentNotFound:
             return False  # It is gone meanwhile.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -31,11 +31,20 @@ class AsyncConnection:
         settings: Where it is.
         retries: How often, and how soon.
         timeout_s: How long the server may be silent in the middle of a call.
+        on_pause: Told why, and for how many seconds, before each pause.
     """
 
-    def __init__(self, settings: ClientSettings, *, retries: Retries, timeout_s: float) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        retries: Retries,
+        timeout_s: float,
+        on_pause: Callable[[SluiceError, float], None] | None = None,
+    ) -> None:
         self.url = settings.url
         self.retries = retries
+        self._on_pause = on_pause
         self._was_reached = retries.wait_for_server
         self.http = httpx.AsyncClient(
             base_url=settings.url,
@@ -88,7 +97,7 @@ class AsyncConnection:
                 pause_s = self.retries.pause_s(tries, asked_s=told.retry_after_s) if goes_on else None
                 if pause_s is None:
                     raise told from cause
-                await sleep(pause_s)
+                await self.pause(pause_s, told)
 
     async def _answered(self, call: Call, body: Parts) -> httpx.Response:
         response = await self.http.send(call.request(self.http, body))
@@ -124,6 +133,12 @@ class AsyncConnection:
                     await response.aclose()
         except httpx.TransportError as error:
             raise transport_error(error, call, self.url) from error
+
+    async def pause(self, pause_s: float, error: SluiceError | None) -> None:
+        """Wait before a call is sent again, because of an error if it has one as a whole."""
+        if self._on_pause is not None and error is not None:
+            self._on_pause(error, pause_s)
+        await sleep(pause_s)
 
     def pause_s(self, tries: int, error: SluiceError | None) -> float | None:
         """How long to wait before a streamed call is begun again; None when that is no use.

@@ -10,7 +10,7 @@ import httpx
 
 from app.client.answers import Ingested
 from app.client.asynchronous.connection import AsyncConnection
-from app.client.asynchronous.waiting import beside, sleep
+from app.client.asynchronous.waiting import beside
 from app.client.batches import NDJSON, BatchAnswer, Group, Grouping, Kind, batch_body
 from app.client.calls import Call, Prepared, decoded
 from app.client.errors import PayloadTooLarge, SluiceError, TooManyItems
@@ -98,7 +98,7 @@ class AsyncSender:
                     yield answer.given_up(entry)
                 return
             if left:
-                await sleep(pause_s)
+                await self._connection.pause(pause_s, answer.trouble)
 
     async def _attempt(
         self, kind: Kind, entries: Sequence[Entry], answer: BatchAnswer

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.client.answers import Key, KeyCreated, KeyList
 from app.client.asynchronous.connection import AsyncConnection
-from app.client.calls import Call, json_body
+from app.client.calls import Call, json_body, listed
 from app.client.errors import KeyNotFound
 
 ID = UUID | str
@@ -23,7 +23,7 @@ class AsyncKeys:
         self,
         name: str,
         *,
-        collections: Sequence[str] | None = None,
+        collections: Sequence[str] | str | None = None,
         may_write: bool = True,
         expires_at: datetime | None = None,
     ) -> KeyCreated:
@@ -40,7 +40,7 @@ class AsyncKeys:
         """
         asked = {
             "name": name,
-            "collections": collections,
+            "collections": listed(collections),
             "may_write": may_write,
             "expires_at": None if expires_at is None else expires_at.isoformat(),
         }

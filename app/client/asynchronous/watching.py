@@ -71,7 +71,7 @@ class AsyncWatcher:
             pause_s = self._connection.pause_s(tries, error)
             if pause_s is None:
                 raise error
-            await sleep(pause_s)
+            await self._connection.pause(pause_s, error)
 
     async def _connected(self, wanted: Wanted, resumption: Resumption) -> AsyncGenerator[Event, None]:
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}

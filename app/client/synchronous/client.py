@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from app.client.answers import (
     Stats,
     Status,
 )
-from app.client.calls import Call, decoded, json_body
+from app.client.calls import Call, decoded, json_body, listed
 from app.client.errors import (
     CollectionNotFound,
     DocumentNotFound,
@@ -48,6 +48,7 @@ from app.client.errors import (
 )
 from app.client.events import Wanted
 from app.client.items import Item, Outcome
+from app.client.patches import is_applied
 from app.client.retries import Retries
 from app.client.settings import ClientSettings
 from app.client.synchronous.connection import Connection
@@ -82,6 +83,7 @@ class Sluice(Webhooks, Keys):
         retries: How often, and how soon, a call is sent again.
         timeout_s: How long the server may be silent in the middle of a call.
         poll_s: How often to look where the server has no live events.
+        on_pause: Called with the error and the seconds before each pause after which a call is sent again.
     """
 
     def __init__(
@@ -92,10 +94,13 @@ class Sluice(Webhooks, Keys):
         retries: Retries | None = None,
         timeout_s: float = 60.0,
         poll_s: float = 2.0,
+        on_pause: Callable[[SluiceError, float], None] | None = None,
     ) -> None:
         settings = ClientSettings.load(url, api_key)
         self.url = settings.url
-        self._connection = Connection(settings, retries=retries or Retries(), timeout_s=timeout_s)
+        self._connection = Connection(
+            settings, retries=retries or Retries(), timeout_s=timeout_s, on_pause=on_pause
+        )
         self._sender = Sender(self._connection)
         self._watcher = Watcher(self._connection, poll_s=poll_s)
 
@@ -208,7 +213,7 @@ class Sluice(Webhooks, Keys):
     ) -> Generator[Document, None, None]:
         """Documents, newest first; each filter narrows what the others leave."""
         filters = {
-            "status": [status] if isinstance(status, str) else status,
+            "status": listed(status),
             "collection": collection,
             "external_id": external_id,
             "external_id_prefix": external_id_prefix,
@@ -271,7 +276,7 @@ class Sluice(Webhooks, Keys):
                     pause_s = self._connection.pause_s(tries, error)
                     if pause_s is None:
                         raise
-                    sleep(pause_s)
+                    self._connection.pause(pause_s, error)
 
     # --- Steering -------------------------------------------------------------------------------------------
 
@@ -282,9 +287,9 @@ class Sluice(Webhooks, Keys):
     def retry_failed(
         self,
         *,
-        document_ids: Sequence[ID] | None = None,
+        document_ids: Sequence[ID] | ID | None = None,
         collection: str | None = None,
-        codes: Sequence[str] | None = None,
+        codes: Sequence[str] | str | None = None,
         failed_after: datetime | None = None,
         failed_before: datetime | None = None,
         limit: int = 10_000,
@@ -295,10 +300,11 @@ class Sluice(Webhooks, Keys):
             ConnectionLost: The answer with the number got lost. It is not sent again by itself, since the
                 second answer would have another number; sending it again does no harm.
         """
+        ids = listed(document_ids)
         chosen = {
-            "document_ids": None if document_ids is None else [str(each) for each in document_ids],
+            "document_ids": None if ids is None else [str(each) for each in ids],
             "collection": collection,
-            "codes": None if codes is None else list(codes),
+            "codes": listed(codes),
             "failed_after": None if failed_after is None else failed_after.isoformat(),
             "failed_before": None if failed_before is None else failed_before.isoformat(),
             "limit": limit,
@@ -443,7 +449,7 @@ class Sluice(Webhooks, Keys):
         *,
         mode: Literal["hybrid", "vector", "keyword"] = "hybrid",
         top_k: int = 10,
-        collections: Sequence[str] | None = None,
+        collections: Sequence[str] | str | None = None,
         filter: Mapping[str, Any] | None = None,
         min_score: float | None = None,
         max_per_document: int | None = None,
@@ -457,7 +463,7 @@ class Sluice(Webhooks, Keys):
             "query": query,
             "mode": mode,
             "top_k": top_k,
-            "collections": None if collections is None else list(collections),
+            "collections": listed(collections),
             "filter": filter,
             "min_score": min_score,
             "max_per_document": max_per_document,
@@ -476,8 +482,8 @@ class Sluice(Webhooks, Keys):
         self,
         document_id: ID | None = None,
         *,
-        collections: Sequence[str] | None = None,
-        statuses: Sequence[Status] | None = None,
+        collections: Sequence[str] | str | None = None,
+        statuses: Sequence[Status] | Status | None = None,
         batch_id: ID | None = None,
         last_event_id: str | None = None,
     ) -> Generator[Event, None, None]:
@@ -493,7 +499,7 @@ class Sluice(Webhooks, Keys):
         Raises:
             EventsExpired: What came after `last_event_id` is not kept any more.
         """
-        wanted = Wanted(document_id, collections, statuses, batch_id)
+        wanted = Wanted(document_id, listed(collections), listed(statuses), batch_id)
         return self._watcher.watch(wanted, last_event_id)
 
     # --- The server -----------------------------------------------------------------------------------------
@@ -566,17 +572,4 @@ def _has(document: Document, patch: Mapping[str, Any]) -> bool:
     if "title" in patch and document.title != patch["title"]:
         return False
     metadata = patch.get("metadata", {})
-    return document.metadata == {} if metadata is None else _merged_into(document.metadata, metadata)
-
-
-def _merged_into(target: Mapping[str, Any], patch: Mapping[str, Any]) -> bool:
-    for name, value in patch.items():
-        if value is None:
-            if name in target:
-                return False
-        elif isinstance(value, Mapping):
-            if not isinstance(target.get(name), Mapping) or not _merged_into(target[name], value):
-                return False
-        elif target.get(name) != value:
-            return False
-    return True
+    return document.metadata == {} if metadata is None else is_applied(metadata, document.metadata)

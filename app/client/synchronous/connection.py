@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -32,11 +32,20 @@ class Connection:
         settings: Where it is.
         retries: How often, and how soon.
         timeout_s: How long the server may be silent in the middle of a call.
+        on_pause: Told why, and for how many seconds, before each pause.
     """
 
-    def __init__(self, settings: ClientSettings, *, retries: Retries, timeout_s: float) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        retries: Retries,
+        timeout_s: float,
+        on_pause: Callable[[SluiceError, float], None] | None = None,
+    ) -> None:
         self.url = settings.url
         self.retries = retries
+        self._on_pause = on_pause
         self._was_reached = retries.wait_for_server
         self.http = httpx.Client(
             base_url=settings.url,
@@ -89,7 +98,7 @@ class Connection:
                 pause_s = self.retries.pause_s(tries, asked_s=told.retry_after_s) if goes_on else None
                 if pause_s is None:
                     raise told from cause
-                sleep(pause_s)
+                self.pause(pause_s, told)
 
     def _answered(self, call: Call, body: Parts) -> httpx.Response:
         response = self.http.send(call.request(self.http, body))
@@ -125,6 +134,12 @@ class Connection:
                     response.close()
         except httpx.TransportError as error:
             raise transport_error(error, call, self.url) from error
+
+    def pause(self, pause_s: float, error: SluiceError | None) -> None:
+        """Wait before a call is sent again, because of an error if it has one as a whole."""
+        if self._on_pause is not None and error is not None:
+            self._on_pause(error, pause_s)
+        sleep(pause_s)
 
     def pause_s(self, tries: int, error: SluiceError | None) -> float | None:
         """How long to wait before a streamed call is begun again; None when that is no use.

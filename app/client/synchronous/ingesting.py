@@ -15,7 +15,7 @@ from app.client.calls import Call, Prepared, decoded
 from app.client.errors import PayloadTooLarge, SluiceError, TooManyItems
 from app.client.items import Body, Entry, Item, Outcome
 from app.client.synchronous.connection import Connection
-from app.client.synchronous.waiting import beside, sleep
+from app.client.synchronous.waiting import beside
 
 
 class Sender:
@@ -99,7 +99,7 @@ class Sender:
                     yield answer.given_up(entry)
                 return
             if left:
-                sleep(pause_s)
+                self._connection.pause(pause_s, answer.trouble)
 
     def _attempt(
         self, kind: Kind, entries: Sequence[Entry], answer: BatchAnswer

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.client.answers import Key, KeyCreated, KeyList
-from app.client.calls import Call, json_body
+from app.client.calls import Call, json_body, listed
 from app.client.errors import KeyNotFound
 from app.client.synchronous.connection import Connection
 
@@ -24,7 +24,7 @@ class Keys:
         self,
         name: str,
         *,
-        collections: Sequence[str] | None = None,
+        collections: Sequence[str] | str | None = None,
         may_write: bool = True,
         expires_at: datetime | None = None,
     ) -> KeyCreated:
@@ -41,7 +41,7 @@ class Keys:
         """
         asked = {
             "name": name,
-            "collections": collections,
+            "collections": listed(collections),
             "may_write": may_write,
             "expires_at": None if expires_at is None else expires_at.isoformat(),
         }

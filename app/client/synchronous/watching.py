@@ -72,7 +72,7 @@ class Watcher:
             pause_s = self._connection.pause_s(tries, error)
             if pause_s is None:
                 raise error
-            sleep(pause_s)
+            self._connection.pause(pause_s, error)
 
     def _connected(self, wanted: Wanted, resumption: Resumption) -> Generator[Event, None, None]:
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}

@@ -15,7 +15,7 @@ from app.client.answers import (
     WebhookCreated,
     WebhookList,
 )
-from app.client.calls import Call, json_body
+from app.client.calls import Call, json_body, listed
 from app.client.errors import WebhookNotFound
 from app.client.synchronous.connection import Connection
 from app.client.unset import UNSET, Unset, said
@@ -32,8 +32,8 @@ class Webhooks:
         self,
         url: str,
         *,
-        statuses: Sequence[Status] | None = None,
-        collections: Sequence[str] | None = None,
+        statuses: Sequence[Status] | Status | None = None,
+        collections: Sequence[str] | str | None = None,
         secret: str | None = None,
     ) -> WebhookCreated:
         """Have an address told when documents are final.
@@ -47,7 +47,12 @@ class Webhooks:
             collections: Of which; None is all.
             secret: `whsec_` and 24 to 64 bytes in base64; None has the server make one.
         """
-        asked = {"url": url, "statuses": statuses, "collections": collections, "secret": secret}
+        asked = {
+            "url": url,
+            "statuses": listed(statuses),
+            "collections": listed(collections),
+            "secret": secret,
+        }
         call = Call(method="POST", path="/webhooks", body=json_body(asked), is_repeatable=False)
         return self._connection.get(WebhookCreated, call)
 
@@ -65,13 +70,17 @@ class Webhooks:
         webhook_id: ID,
         *,
         url: str | Unset = UNSET,
-        statuses: Sequence[Status] | Unset | None = UNSET,
-        collections: Sequence[str] | Unset | None = UNSET,
+        statuses: Sequence[Status] | Status | Unset | None = UNSET,
+        collections: Sequence[str] | str | Unset | None = UNSET,
         secret: str | Unset = UNSET,
         enabled: bool | Unset = UNSET,
     ) -> Webhook:
         """Change a webhook, or switch it off and on; what is left out stays."""
-        changes = said(url=url, statuses=statuses, collections=collections, secret=secret, enabled=enabled)
+        lists = said(statuses=statuses, collections=collections)
+        changes = {
+            **said(url=url, secret=secret, enabled=enabled),
+            **{name: listed(given) for name, given in lists.items()},
+        }
         call = Call(method="PATCH", path=f"/webhooks/{webhook_id}", body=json_body(changes))
         return self._connection.get(Webhook, call)
 
@@ -93,12 +102,16 @@ class Webhooks:
         return self._connection.get(Delivery, call)
 
     def deliveries(
-        self, webhook_id: ID, *, status: Sequence[DeliveryStatus] | None = None, page_size: int = 50
+        self,
+        webhook_id: ID,
+        *,
+        status: Sequence[DeliveryStatus] | DeliveryStatus | None = None,
+        page_size: int = 50,
     ) -> Generator[Delivery, None, None]:
         """What a webhook was told, newest first, with every attempt."""
         cursor = None
         while True:
-            params = {"status": status, "limit": page_size, "cursor": cursor}
+            params = {"status": listed(status), "limit": page_size, "cursor": cursor}
             call = Call(method="GET", path=f"/webhooks/{webhook_id}/deliveries", params=params)
             page = self._connection.get(DeliveryPage, call)
             for delivery in page.deliveries:

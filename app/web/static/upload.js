@@ -130,10 +130,14 @@ class Item {
     }
   }
 
-  failed({ message, hint }) {
+  failed({ message, hint, code, retryable }) {
     this.become("failed");
     this.say("failed");
     const again = element("button", { type: "button", class: "small", "aria-label": `Retry ${this.name}` }, "Retry");
+    if (this.id && retryable === false && code !== "cancelled") {
+      again.classList.add("quiet");
+      again.title = "A retry fails in the same way, unless something was changed meanwhile.";
+    }
     again.addEventListener("click", () => this.retry());
     const told = element("div", { class: "failure" }, element("p", {}, element("strong", {}, message)), element("p", { class: "hint" }, hint ?? ""));
     const more = this.node.querySelector(".item-more");

@@ -129,7 +129,9 @@ async def test_each_file_of_a_form_is_a_document_and_the_fields_before_hold_for_
 
 
 async def test_each_member_of_a_zip_is_a_document(client: httpx.AsyncClient) -> None:
-    body = zipped([("docs/", b""), ("docs/a.txt", b"a"), ("docs/b/c.md", b"# c"), ("__MACOSX/._a", SCAN)])
+    systems = ("__MACOSX/._a", ".DS_Store", "docs/.DS_Store", "docs/Thumbs.db", "docs/b/Desktop.ini")
+    documents_sent = [("docs/", b""), ("docs/a.txt", b"a"), ("docs/b/c.md", b"# c")]
+    body = zipped([*documents_sent, *((name, SCAN) for name in systems)])
 
     answer = await posted(client, body, ZIP, collection="canal", external_ids="path")
 

@@ -90,6 +90,23 @@ async def test_what_goes_wrong_is_told_with_what_to_do_about_it(api: APIProcess)
     async with agent(api.url) as client:
         assert "no collection 'agent'" in await refused(client, "search", query="gate", collections=["agent"])
         assert unknown in await refused(client, "read", document_id=unknown)
+        with Sluice(api.url) as sluice:
+            damaged = sluice.ingest(content=b"%PDF-1.4\nwhat is left of it\n", name="cut.pdf")
+            sluice.wait(damaged.document_id, timeout_s=30)
+        told = await refused(client, "read", document_id=str(damaged.document_id))
+        assert "it is FAILED. `document` tells" in told
+
+
+async def test_what_a_tool_does_not_understand_is_refused_in_words(api: APIProcess) -> None:
+    async with agent(api.url) as client:
+        told = await refused(client, "search", query="gate", collection="agents")
+        assert "no argument collection. Perhaps collections is meant." in told
+        assert "It takes none" in await refused(client, "list_collections", prefix="a")
+        told = await refused(client, "search", query="gate", collections="agents", top_k=500)
+        assert "collections: should be a valid list; top_k: should be less than or equal to 50." in told
+        assert "query: Field required" in await refused(client, "search")
+        schemas = [tool.input_schema for tool in (await client.list_tools()).tools]
+        assert all(schema["additionalProperties"] is False for schema in schemas)
 
 
 async def test_a_server_that_is_away_is_told_without_the_secrets() -> None:

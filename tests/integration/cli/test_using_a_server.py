@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -82,9 +83,9 @@ class Typed:
     def __call__(self, *words: object, **how: Any) -> Result:
         return CliRunner().invoke(cli, [str(word) for word in words], env={"SLUICE_URL": self._url}, **how)
 
-    def json(self, *words: object) -> Any:
+    def json(self, *words: object, **how: Any) -> Any:
         """What a command prints as JSON; it has to be all that it prints there."""
-        return json.loads(self(*words, "--json").stdout)
+        return json.loads(self(*words, "--json", **how).stdout)
 
 
 @pytest.fixture
@@ -188,6 +189,30 @@ def test_a_folder_is_kept_in_step_by_the_same_call(
     assert documents_in(sluice, place)["gates.md"].version == 2
 
 
+def test_metadata_of_unchanged_files_are_amended(
+    typed: Typed, sluice: Sluice, worker: None, folder: Path, place: str
+) -> None:
+    said = ("ingest", folder, "-c", place, "-m", '{"season": "summer", "by": {"name": "Fenn"}}')
+    assert typed.json(*said)["new"] == 2
+    assert typed.json(*said)["unchanged"] == 2
+    winter = typed("ingest", folder, "-c", place, "-m", "season=winter")
+    assert "2 amended" in winter.stdout
+    known = documents_in(sluice, place)["gates.md"]
+    assert (known.metadata, known.version) == ({"season": "winter", "by": {"name": "Fenn"}}, 1)
+    assert typed.json("ingest", folder, "-c", place)["unchanged"] == 2
+    # What was amended stays with a new version, if that has no metadata of its own.
+    (folder / "gates.md").write_text("# Gates\n\nThe upper gate opens at seven.")
+    typed("ingest", folder, "-c", place)
+    assert documents_in(sluice, place)["gates.md"].metadata == known.metadata
+
+
+def test_what_is_known_by_its_content_is_amended(typed: Typed, sluice: Sluice, place: str) -> None:
+    for season in ("summer", "winter"):
+        told = typed.json("ingest", "-", "-c", place, "-m", f"season={season}", "--no-wait", input="Gates.")
+    assert told["amended"] == 1
+    assert documents_in(sluice, place)[None].metadata == {"season": "winter"}
+
+
 def test_a_file_that_fails_is_told_with_code_and_hint_each_time(
     typed: Typed, worker: None, folder: Path, place: str
 ) -> None:
@@ -278,12 +303,15 @@ def test_a_watched_folder_is_followed_until_ctrl_c(
         first = [json.loads(process.stdout.readline()) for _ in range(2)]
         (folder / "weir.txt").write_text("The weir is dry.")
         added = json.loads(process.stdout.readline())
+        (folder / "locks/fenn.txt").write_bytes(b"")
+        emptied = json.loads(process.stdout.readline())
         (folder / "gates.md").unlink()
         removed = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
     assert {each["result"] for each in first} == {"new"}
     assert (added["external_id"], added["result"], added["status"]) == ("weir.txt", "new", "COMPLETED")
+    assert emptied == {"external_id": "locks/fenn.txt", "result": "left_out"}
     assert removed == {"external_id": "gates.md", "result": "deleted"}
     assert process.returncode == 130
     assert set(documents_in(sluice, "watched")) == {"weir.txt", "locks/fenn.txt"}
@@ -385,6 +413,16 @@ def test_documents_are_listed_and_shown(typed: Typed, filled: str) -> None:
     assert typed.json("show", id_of(typed, filled, "gates.md"))["attempts"][0]["outcome"] == "completed"
 
 
+def test_documents_of_one_title_are_told_apart_by_their_files(
+    typed: Typed, sluice: Sluice, place: str
+) -> None:
+    for name in ("lower.md", "upper.md"):
+        sluice.ingest(content=f"The {name} gate.".encode(), name=name, title="Gates", collection=place)
+    listed = typed("documents", "-c", place).stdout
+    assert f"{place}/Gates (lower.md)" in listed
+    assert f"{place}/Gates (upper.md)" in listed
+
+
 def test_what_was_sent_and_what_was_read_are_printed_and_saved(
     typed: Typed, worker: None, place: str, tmp_path: Path
 ) -> None:
@@ -404,6 +442,20 @@ def test_what_was_sent_and_what_was_read_are_printed_and_saved(
         assert file.read_bytes() == wanted
     told = typed.json("content", document, "-o", file)
     assert told == {"document_id": document, "path": str(file), "size_bytes": len(page)}
+
+
+def test_text_that_is_not_there_is_told_in_the_words_of_the_command_line(typed: Typed, filled: str) -> None:
+    failed = id_of(typed, filled, "cut.pdf")
+    answer = typed("content", failed, "--text")
+    assert answer.exit_code == 1
+    assert f"it is FAILED. `sluice show {failed}` tells" in answer.stderr
+    assert "GET /" not in answer.stderr
+
+
+def test_a_zip_is_told_to_be_unpacked(typed: Typed, place: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "docs.zip", "w") as archive:
+        archive.writestr("gates.md", "The upper gate opens at six.")
+    assert "→ Unpack it" in typed("ingest", tmp_path, "-c", place).stdout
 
 
 def test_a_file_that_cannot_be_saved_leaves_the_one_that_was_there(
@@ -450,6 +502,16 @@ def test_one_that_cannot_be_steered_keeps_no_other_from_it(typed: Typed, filled:
     assert f"{good} is COMPLETED: nothing was changed" in told.stdout
     assert f"{failed} queued again" in told.stdout
     assert typed("events", failed).exit_code == 1  # Until it has failed again.
+
+
+def test_what_failed_of_something_else_is_not_called_cancelled(
+    typed: Typed, sluice: Sluice, filled: str, place: str
+) -> None:
+    failed = id_of(typed, filled, "cut.pdf")
+    assert f"{failed} is FAILED: nothing was changed" in typed("cancel", failed).stdout
+    sluice.put_collection(place, embedder="openai")  # There is none: it waits for its next try.
+    waits = sluice.ingest("The upper gate opens at six.", collection=place).document_id
+    assert f"{waits} cancelled" in typed("cancel", waits).stdout
 
 
 def test_deleting_many_is_asked_for(typed: Typed, sluice: Sluice, place: str) -> None:
@@ -508,11 +570,16 @@ def test_names_are_shown_letter_by_letter(typed: Typed, worker: None, place: str
         (["retry"], 2, "Give ids of documents, or options that say which."),
         (["retry", "--all", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 2, "Give either ids of documents or"),
         (["--url", "http://127.0.0.1:1", "status"], 2, "Options go behind the command, as in"),
+        (["search", "-refund"], 2, "sluice search -- -refund`"),
         (["search", "gate", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["documents", "-c", "nope"], 1, "There is no collection 'nope'."),
         (["documents", "-c", "nope", "--all"], 1, "There is no collection 'nope'."),
         (["delete", "-c", "nope", "-y"], 1, "There is no collection 'nope'."),
         (["retry", "-c", "nope"], 1, "There is no collection 'nope'."),
+        (["retry", "--code", "no_txt"], 2, "There is no code 'no_txt'. Perhaps no_text is meant."),
+        (["delete", "--code", "no_txt", "-y"], 2, "There is no code 'no_txt'."),
+        (["documents", "--code", "no_txt"], 2, "There is no code 'no_txt'."),
+        (["documents", "--code", "no_txt", "--all"], 2, "There is no code 'no_txt'."),
         (["show", "0199c0de-7a11-7c4e-8a55-0242ac120002"], 1, "There is no document 0199c0de"),
     ],
 )

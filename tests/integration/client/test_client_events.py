@@ -252,9 +252,14 @@ def test_what_was_not_done_is_asked_for_again_when_the_server_says_so() -> None:
         answer("slow down", 429, "text/plain", retry_after="Wed, 25 Nov 2020 08:00:00 GMT"),
         answer({"status": "ok"}),
     )
-    with serving(*scripts) as server, Sluice(server.url, retries=QUICK) as client:
+    told: list[str] = []
+    with (
+        serving(*scripts) as server,
+        Sluice(server.url, retries=QUICK, on_pause=lambda error, _: told.append(error.code)) as client,
+    ):
         assert client.ready().status == "ok"
     assert len(server.asked) == 3
+    assert told == ["database_busy", "too_many_requests"]
 
 
 def test_a_server_that_wants_more_time_than_there_is_has_its_say() -> None:

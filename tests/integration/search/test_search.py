@@ -49,6 +49,24 @@ async def test_words_are_found_in_every_form_and_the_rare_ones_count_most(client
     assert await search(client, "zeppelin", mode="keyword") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "word", "whole"),
+    [
+        ("See app.client.errors for them.", "errors", "app.client.errors"),
+        ("Cold at the café.", "cafe", "café"),
+        ("北京大学 在中国", "北京", "北京大学"),
+        ("ประตูน้ำเปิดตอนหกโมงเช้า", "ประตูน้ำ", "ประตูน้ำเปิดตอนหกโมงเช้า"),
+    ],
+)
+async def test_what_a_word_is_the_parser_of_postgresql_decides(
+    client: httpx.AsyncClient, text: str, word: str, whole: str
+) -> None:
+    """As docs/search.md says; should it ever know better, so should that."""
+    await indexed(text)
+    assert await search(client, word, mode="keyword") == []
+    assert texts(await search(client, whole, mode="keyword")) == [text]
+
+
 async def test_scores_are_those_of_bm25(client: httpx.AsyncClient) -> None:
     """By the formula of Lucene's BM25 with k1 = 1.5 and b = 0.75, over lexemes."""
     for text in ("gate gate lock", "gate swan horn keeper river", "lock"):

@@ -28,12 +28,16 @@ from app.cli.ingesting.screen import line, view, waiting
 from app.cli.ingesting.tally import Tally, Upload, Waiting
 from app.cli.lazy import Entry
 from app.cli.remote.collections import EmbedderName
+from app.cli.remote.command import Waiting as WaitingForServer
 from app.cli.remote.completion import document_ids
 from app.cli.remote.ingest import metadata_of
 from app.cli.remote.options import WrongCall, moment_or_age
 from app.cli.remote.output import Output, clean
-from app.cli.remote.search import asks_for_nothing
+from app.cli.remote.search import asks_for_nothing, passage_of
+from app.cli.remote.show import row as attempt_row
 from app.cli.remote.status import workers
+from app.client import Attempt, Hit, TransientError
+from app.client.answers import Highlight
 from app.core.config import EmbedderName as Names
 
 ROOT = Path(__file__).parents[3]
@@ -135,6 +139,44 @@ def test_of_what_a_worker_holds_a_few_are_told() -> None:
     told = list(workers([busy]))
     assert len(told) == 7
     assert told[-1][1].plain.strip() == "+ 60 more"
+
+
+def test_stages_are_told_in_their_order() -> None:
+    attempt = Attempt(
+        attempt=1,
+        version=1,
+        worker="w",
+        started_at=datetime.now(UTC),
+        ended_at=datetime.now(UTC),
+        outcome="completed",
+        stage=None,
+        stage_seconds={"parsing": 1, "storing": 2, "chunking": 3, "embedding": 4},
+        error=None,
+    )
+    assert attempt_row(attempt)[-1] == "parsing 1.0 s, chunking 3.0 s, embedding 4.0 s, storing 2.0 s"
+
+
+def test_a_server_that_is_asked_again_is_told_once_with_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    waiting = WaitingForServer(Output(secrets=["hush"]))
+    waiting(TransientError("It is short."), 0.5)
+    for _ in range(3):
+        waiting(TransientError("The model of hush is away."), 2)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (
+        "",
+        "The server is not ready, and is asked again: The model of … is away.\n",
+    )
+
+
+def test_rows_of_a_table_stay_rows() -> None:
+    text = "Parts\nof it:\n| no | part |\n| 366 | weir |\n\nAll\nof them."
+    weir = Highlight(start=text.index("weir"), end=text.index("weir") + 4)
+    found = Hit.model_construct(text=text, highlights=[weir])
+    told = "Parts of it:\n| no | part |\n| 366 | weir |\nAll of them."
+    assert passage_of(found, keeps_rows=True).plain == told
+    assert passage_of(found).plain == " ".join(told.split("\n"))
 
 
 def test_every_embedder_of_the_server_can_be_chosen() -> None:
