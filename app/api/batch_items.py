@@ -35,7 +35,7 @@ from app.api.upload import (
 from app.core.config import Settings
 from app.errors import MalformedBody, PayloadTooLarge, ServiceError, UnknownBatchType
 from app.schemas.batch import BatchQuery
-from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, shown
+from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest, shown
 from app.services.batch_service import Refused
 from app.services.intake_service import Offer
 
@@ -124,7 +124,7 @@ async def _line_item(line: bytes, query: BatchQuery) -> Offer | Refused:
         else:
             asked = await asyncio.get_running_loop().run_in_executor(json_readers, parsed_request, line)
     except RequestValidationError as error:
-        return Refused(invalid_request(error)[0])
+        return Refused(invalid_request(error, list(IngestRequest.model_fields))[0])
     except ServiceError as error:
         return Refused(error)
     return Offer(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources, Within
 from app.api.problems import problems
 from app.api.rights import changes_within_reach, reads_within_reach
@@ -28,7 +29,7 @@ from app.schemas.collection import (
 )
 from app.schemas.ingest import CollectionName
 
-router = APIRouter(tags=["collections"])
+router = APIRouter(tags=["collections"], route_class=CallRoute)
 
 Named = Annotated[CollectionName, Path()]
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.cursor import Cursor
 from app.api.dependencies import Bell, Resources, Within, access_of
 from app.api.etags import ETAG, IfMatch, IfNoneMatch, is_known, is_wanted
@@ -39,7 +40,7 @@ from app.schemas.document import (
 from app.schemas.ingest import check_metadata
 from app.services.event_hub import EventHub, Listener
 
-router = APIRouter(tags=["documents"])
+router = APIRouter(tags=["documents"], route_class=CallRoute)
 
 MAX_WAIT_S = 60
 

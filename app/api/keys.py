@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources, Within
 from app.api.problems import problems
 from app.errors import Forbidden, InvalidRequest, KeyNotFound, OpenToAll, TooManyKeys
@@ -23,7 +24,7 @@ async def _may_make_keys(reach: Within) -> None:
         raise Forbidden("Keys are made, listed and removed with one of the server's API_KEYS.")
 
 
-router = APIRouter(tags=["keys"], dependencies=[Depends(_may_make_keys)])
+router = APIRouter(tags=["keys"], dependencies=[Depends(_may_make_keys)], route_class=CallRoute)
 
 
 @router.post(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources, Within
 from app.api.problems import problems
 from app.api.rights import reads_within_reach
@@ -18,7 +19,7 @@ from app.errors import (
 )
 from app.schemas.search import SearchHit, SearchRequest, SearchResponse
 
-router = APIRouter(tags=["search"])
+router = APIRouter(tags=["search"], route_class=CallRoute)
 
 
 @router.post(

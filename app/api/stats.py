@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources
 from app.api.problems import problems
 from app.schemas.stats import StatsResponse
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=CallRoute)
 
 
 @router.get("/stats", responses=problems())

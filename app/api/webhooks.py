@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.cursor import Cursor
 from app.api.dependencies import Resources
 from app.api.problems import problems
@@ -26,7 +27,7 @@ from app.schemas.webhook import (
 )
 from app.services.webhook_sender import check_host, new_secret
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=CallRoute)
 
 
 def _check_url(url: str, settings: Settings) -> None:

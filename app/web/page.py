@@ -11,13 +11,13 @@ import asyncpg
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ValidationError
 from starlette.staticfiles import StaticFiles
 from tortoise.exceptions import BaseORMException
 
 from app import __version__
+from app.api.call_route import CallRoute, takes_any_parameter
 from app.api.dependencies import access_of
 from app.api.errors import RETRY_AFTER_S, invalid_request, status_of
 from app.api.rights import reads_within_reach
@@ -114,14 +114,14 @@ def asked(model: type[BaseModel], fields: dict[str, Any]) -> Any:
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class PageRoute(APIRoute):
+class PageRoute(CallRoute):
     """A route whose errors are pages, too: the API's are JSON, which is nothing to show to a person.
 
     That goes for the error of a key with limits as well, which is shown no page but that.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
-        super().__init__(path, reads_within_reach(endpoint), **more)
+        super().__init__(path, takes_any_parameter(reads_within_reach(endpoint)), **more)
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
