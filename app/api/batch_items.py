@@ -26,6 +26,7 @@ from app.api.upload import (
     checked,
     counted,
     display_path,
+    form_name,
     json_readers,
     media_type_of,
     parsed_request,
@@ -241,7 +242,7 @@ class _FormReader:
         _, options = parse_options_header(self._part.headers.get("content-disposition", b""))
         self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" in options:
-            self._part.file_name = options[b"filename"].decode("utf-8", "replace")
+            self._part.file_name = form_name(options[b"filename"].decode("utf-8", "replace"))
             self._part.spool = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115  # `close` does.
             self._has_files = True
         elif self._has_files:
