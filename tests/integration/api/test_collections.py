@@ -97,6 +97,9 @@ async def test_settings_are_kept_and_changed_one_by_one(client: httpx.AsyncClien
     [
         ("a", {"language": "klingon"}, "/language: must be one of"),
         ("a", {"chunk_tokens": 1}, "/chunk_tokens"),
+        ("a", {"chunk_tokens": 50, "overlap_tokens": 26}, "/overlap_tokens: `overlap_tokens` (26) must be"),
+        ("a", {"overlap_tokens": 129}, "at most half of `chunk_tokens` (256)"),
+        ("a", {"chunk_tokens": 50}, "/chunk_tokens: `overlap_tokens` (32, by CHUNK_OVERLAP_TOKENS) must be"),
         ("a", {"chunks": 1}, "/chunks"),
         ("%00", {}, "/name"),
         ("%20", {}, "/name"),
@@ -111,6 +114,27 @@ async def test_bad_settings_and_names_are_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert said in answer.json()["detail"]
     assert await Collection.all().count() == 1
+
+
+async def test_an_overlap_is_measured_by_what_the_collection_has_already(client: httpx.AsyncClient) -> None:
+    await client.put("/collections/a", json={"chunk_tokens": 50, "overlap_tokens": 25})
+
+    larger = await client.put("/collections/a", json={"overlap_tokens": 26})
+    smaller = await client.put("/collections/a", json={"chunk_tokens": 49})
+    both = await client.put("/collections/a", json={"chunk_tokens": 40, "overlap_tokens": 20})
+
+    assert [each.status_code for each in (larger, smaller, both)] == [422, 422, 200]
+    assert smaller.json()["errors"][0]["pointer"] == "/chunk_tokens"
+    assert both.json()["overlap_tokens"] == 20
+
+
+async def test_an_overlap_from_before_there_was_a_limit_bars_no_other_change(
+    client: httpx.AsyncClient,
+) -> None:
+    await Collection.put("a", {"chunk_tokens": 50, "overlap_tokens": 500})
+
+    assert (await client.put("/collections/a", json={"language": "german"})).status_code == 200
+    assert (await client.put("/collections/a", json={"overlap_tokens": 10})).status_code == 200
 
 
 async def test_a_language_stays_once_there_are_words(client: httpx.AsyncClient) -> None:
