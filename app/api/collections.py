@@ -17,9 +17,9 @@ from app.errors import (
     CollectionBusy,
     CollectionDeleting,
     CollectionNotFound,
+    EmbedderMissing,
     Forbidden,
     InvalidRequest,
-    ModelUnavailable,
 )
 from app.models.collection import Collection
 from app.models.reach import Reach
@@ -66,9 +66,9 @@ async def get_collection(name: Named, reach: Within) -> CollectionResponse:
             CollectionBusy,
             CollectionDeleting,
             CollectionNotFound,
+            EmbedderMissing,
             Forbidden,
             InvalidRequest,
-            ModelUnavailable,
         ),
     },
 )

@@ -50,6 +50,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.KeyNotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.OpenToAll: HTTPStatus.CONFLICT,
+    errors.EmbedderMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotSearchable: HTTPStatus.CONFLICT,

@@ -205,6 +205,10 @@ class RangeNotSatisfiable(PermanentError):
     code = "range_not_satisfiable"
 
 
+class EmbedderMissing(PermanentError):
+    code = "embedder_missing"
+
+
 class RerankerMissing(PermanentError):
     code = "reranker_missing"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -73,11 +74,20 @@ async def test_a_collection_can_be_handled_whatever_its_name_is(client: httpx.As
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 
 
-async def test_a_model_that_is_a_services_is_not_taken_without_its_key(client: httpx.AsyncClient) -> None:
-    answer = await client.put("/collections/far", json={"embedder": "openai"})
+@pytest.mark.parametrize(
+    ("embedder", "lacks"), [("openai", "EMBEDDER_API_KEY"), ("static", "no-such-package")]
+)
+async def test_an_embedder_that_the_server_is_not_set_up_for_is_refused_for_good(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, embedder: str, lacks: str
+) -> None:
+    monkeypatch.setattr("app.embedding.static.PACKAGE", "no-such-package")
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
-    assert "EMBEDDER_API_KEY" in answer.json()["detail"]
+    answer = await client.put("/collections/far", json={"embedder": embedder})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "embedder_missing")
+    assert not answer.json()["retryable"]
+    assert lacks in answer.json()["detail"]
+    assert sys.executable not in answer.text
     assert (await client.get("/collections/far")).status_code == 404
 
 
