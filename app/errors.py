@@ -328,6 +328,16 @@ class UnknownBatchType(UnknownBodyType):
     hint = "Send multipart/form-data with `file` parts, application/x-ndjson, or application/zip."
 
 
+class EncodedBody(UnknownBodyType):
+    hint = "Send the body as it is, without `Content-Encoding`."
+
+    def __init__(self, encoding: str) -> None:
+        # Not by the parent, whose sentence is of types.
+        PermanentError.__init__(
+            self, f"No `Content-Encoding` is supported, and the body has one: {encoding[:100]}."
+        )
+
+
 class TooManyItems(PermanentError):
     code = "too_many_items"
     hint = "Send the rest in another request, or raise MAX_BATCH_ITEMS."
@@ -382,6 +392,12 @@ class PayloadTooLarge(PermanentError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes:,} bytes.")
         self.limit_bytes = limit_bytes
+
+
+class CallTooLarge(PayloadTooLarge):
+    """Of a call that brings no documents: no setting raises its limit."""
+
+    hint = "Ask for less at once: only POST /ingest and POST /ingest/batch take more."
 
 
 class RequestTooSlow(TransientError):

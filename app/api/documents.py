@@ -18,7 +18,7 @@ from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.request_figures import waiting_as_asked
 from app.api.rights import changes_within_reach, reads_within_reach
-from app.errors import DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed
+from app.errors import DocumentNotFound, EncodedBody, InvalidRequest, PayloadTooLarge, PreconditionFailed
 from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
 from app.models.attempt import Attempt
@@ -227,7 +227,7 @@ async def cancel_document(document_id: UUID, reach: Within) -> Response:
     },
     responses={
         **ANSWERED,
-        **problems(DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed),
+        **problems(DocumentNotFound, EncodedBody, InvalidRequest, PayloadTooLarge, PreconditionFailed),
     },
 )
 @changes_within_reach

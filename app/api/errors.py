@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from itertools import chain
@@ -170,7 +171,12 @@ WORDS = {
     "extra_forbidden": "there is no such field",
     "model_attributes_type": "must be a JSON object, sent with `Content-Type: application/json`",
     "missing": "is missing",
+    "dict_type": "must be a JSON object",
+    "datetime_from_date_parsing": "must be a date or a time, like 2026-11-24 or 2026-11-24T09:00:00Z",
 }
+
+#: Likewise, for lengths. What it calls a value has been through a check of ours before, as only texts are.
+LENGTH = re.compile(r"(\w+) should have (at \w+ \d+) items? after validation, not .*")
 
 
 def _plain(found: Mapping[str, Any], fields: Sequence[str]) -> str:
@@ -182,6 +188,8 @@ def _plain(found: Mapping[str, Any], fields: Sequence[str]) -> str:
     message: str = found["msg"]
     if found["type"] in {"too_short", "string_too_short"} and " at least 1 " in message:
         return "must not be empty"
+    if length := LENGTH.fullmatch(message):
+        return f"must have {length[2]} {'characters' if length[1] == 'Value' else 'items'}"
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 

@@ -11,6 +11,7 @@ from app.api.rights import reads_within_reach
 from app.errors import (
     EmbedderRefused,
     EmbedderUnavailable,
+    EncodedBody,
     InvalidRequest,
     ModelUnavailable,
     PayloadTooLarge,
@@ -27,6 +28,7 @@ router = APIRouter(tags=["search"], route_class=CallRoute)
     responses=problems(
         EmbedderRefused,
         EmbedderUnavailable,
+        EncodedBody,
         InvalidRequest,
         ModelUnavailable,
         PayloadTooLarge,

@@ -130,8 +130,8 @@ class PageRoute(CallRoute):
             try:
                 _require_all(access_of(request).reach)
                 return await handler(request)
-            except RequestValidationError as error:
-                return _error_page(request, invalid_request(error)[0])
+            except RequestValidationError:
+                return nothing_here(request)  # Of a page, only its address can be wrong: an id, a number.
             except ServiceError as error:
                 return _error_page(request, error)
             except (asyncpg.PostgresError, *BROKEN, BaseORMException) as error:
@@ -147,6 +147,13 @@ def _require_all(reach: Reach) -> None:
     """Every page has something of all collections in it: counts, menus, the queue."""
     if reach.is_limited:
         raise Forbidden("The pages want a key that opens all collections.", reach.collections)
+
+
+def nothing_here(request: Request) -> Response:
+    """The page of an address that leads nowhere."""
+    nothing = InvalidRequest("There is no page at this address.")
+    nothing.hint = "Look whether it was typed or copied as a whole."
+    return page(request, "error.html", status=404, error=nothing, title="Not found")
 
 
 def _error_page(request: Request, error: ServiceError) -> Response:

@@ -140,3 +140,14 @@ async def test_a_method_that_is_not_possible_is_told_with_all_that_are(client: h
     assert answer.headers["allow"] == "GET, HEAD, PATCH, DELETE"
     assert (await client.head("/search")).headers["allow"] == "POST"
     assert (await client.post("/ui/static/x")).status_code == 405
+
+
+@pytest.mark.parametrize("address", ["abc", "{}?chunk=first", "{}/chunks"])
+async def test_an_address_that_is_no_page_s_is_told_in_plain_words(
+    client: httpx.AsyncClient, address: str
+) -> None:
+    answer = await client.get(f"/ui/documents/{address.format(uuid4())}")
+
+    assert (answer.status_code, "There is no page at this address." in answer.text) == (404, True)
+    assert "UUID" not in answer.text
+    assert "the shape of the request" not in answer.text
