@@ -559,6 +559,17 @@ class WebhookNotFound(PermanentError):
         self.webhook_id = webhook_id
 
 
+class WebhookDisabled(PermanentError):
+    code = "webhook_disabled"
+    hint = 'Enable it first: PATCH /webhooks/{webhook_id} with {"enabled": true}.'
+
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(
+            f"The webhook {webhook_id} is disabled: a test would wait until it is enabled again."
+        )
+        self.webhook_id = webhook_id
+
+
 class DeliveryNotFound(PermanentError):
     code = "delivery_not_found"
     hint = "Check the ids; deliveries are forgotten a week after they have ended."

@@ -60,6 +60,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     errors.EventsExpired: HTTPStatus.GONE,
     errors.WebhookNotFound: HTTPStatus.NOT_FOUND,
+    errors.WebhookDisabled: HTTPStatus.CONFLICT,
     errors.DeliveryNotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyWebhooks: HTTPStatus.CONFLICT,
     errors.AddressRefused: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -221,6 +221,10 @@ class WebhookNotFound(PermanentError):
     code = "webhook_not_found"
 
 
+class WebhookDisabled(PermanentError):
+    code = "webhook_disabled"
+
+
 class DeliveryNotFound(PermanentError):
     code = "delivery_not_found"
 
