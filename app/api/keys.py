@@ -50,7 +50,7 @@ async def create_key(asked: KeyRequest, response: Response, resources: Resources
     return KeyCreated.with_secret(key, secret)
 
 
-@router.get("/keys", responses=problems(Forbidden))
+@router.get("/keys", responses=problems(Forbidden, InvalidRequest))
 async def list_keys() -> KeysResponse:
     """All keys that were made, oldest first, also those that have expired; without their secrets."""
     return KeysResponse(keys=[KeyResponse.of(key) for key in await ApiKey.all()])

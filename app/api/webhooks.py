@@ -60,7 +60,7 @@ async def create_webhook(asked: WebhookRequest, response: Response, resources: R
     return WebhookCreated.of(webhook, secret=secret)
 
 
-@router.get("/webhooks", responses=problems())
+@router.get("/webhooks", responses=problems(InvalidRequest))
 async def list_webhooks() -> WebhooksResponse:
     """All webhooks, oldest first; without their secrets."""
     return WebhooksResponse(webhooks=[WebhookResponse.of(webhook) for webhook in await Webhook.all()])
