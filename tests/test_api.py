@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from collections.abc import AsyncIterator
@@ -311,6 +312,33 @@ async def test_mistakes_that_many_make_are_told_with_what_to_do(client: httpx.As
     assert "/ingest/batch" in two.json()["detail"]
     assert zipped.status_code in {201, 415}
     assert "OCR" in picture.json()["hint"]
+
+
+@pytest.mark.parametrize("path", ["/ingest", "/ingest/batch", "/search"])
+async def test_a_compressed_body_is_refused_by_its_name(client: httpx.AsyncClient, path: str) -> None:
+    content = gzip.compress(b'{"text": "a", "query": "a"}')
+
+    answer = await client.post(path, content=content, headers={**JSON, "content-encoding": "gzip"})
+    plain = await client.post(
+        "/ingest", content=b'{"text": "a"}', headers={**JSON, "content-encoding": "identity"}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_body_type")
+    assert answer.json()["detail"] == "No `Content-Encoding` is supported, and the body has one: gzip."
+    assert plain.status_code == 201
+
+
+async def test_what_is_too_long_is_told_in_words_of_ours(client: httpx.AsyncClient) -> None:
+    title = await client.post("/ingest", json={"text": "a", "title": "x" * 2001})
+    names = await client.post("/search", json={"query": "a", "collections": ["a"] * 101})
+    metadata = await client.post("/ingest", json={"text": "a", "metadata": "x"})
+    whole = await client.post("/search", json={"query": "a", "collections": ["a" * 300_000]})
+
+    assert title.json()["errors"] == [{"pointer": "/title", "detail": "must have at most 2000 characters"}]
+    assert names.json()["errors"] == [{"pointer": "/collections", "detail": "must have at most 100 items"}]
+    assert metadata.json()["errors"] == [{"pointer": "/metadata", "detail": "must be a JSON object"}]
+    assert (whole.status_code, whole.json()["code"]) == (413, "payload_too_large")
+    assert "MAX_JSON_BYTES" not in whole.json()["hint"]
 
 
 async def test_an_invalid_field_is_pointed_at(client: httpx.AsyncClient) -> None:

@@ -26,6 +26,7 @@ from app.api.upload import (
     checked,
     counted,
     display_path,
+    form_name,
     json_readers,
     media_type_of,
     parsed_request,
@@ -35,7 +36,7 @@ from app.api.upload import (
 from app.core.config import Settings
 from app.errors import MalformedBody, PayloadTooLarge, ServiceError, UnknownBatchType
 from app.schemas.batch import BatchQuery
-from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, shown
+from app.schemas.ingest import MAX_METADATA_BYTES, IngestFields, IngestRequest, shown
 from app.services.batch_service import Refused
 from app.services.intake_service import Offer
 
@@ -124,7 +125,7 @@ async def _line_item(line: bytes, query: BatchQuery) -> Offer | Refused:
         else:
             asked = await asyncio.get_running_loop().run_in_executor(json_readers, parsed_request, line)
     except RequestValidationError as error:
-        return Refused(invalid_request(error)[0])
+        return Refused(invalid_request(error, list(IngestRequest.model_fields))[0])
     except ServiceError as error:
         return Refused(error)
     return Offer(
@@ -241,7 +242,7 @@ class _FormReader:
         _, options = parse_options_header(self._part.headers.get("content-disposition", b""))
         self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" in options:
-            self._part.file_name = options[b"filename"].decode("utf-8", "replace")
+            self._part.file_name = form_name(options[b"filename"].decode("utf-8", "replace"))
             self._part.spool = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115  # `close` does.
             self._has_files = True
         elif self._has_files:

@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from app.api.access import Access
 from app.api.batch_items import batch_items
+from app.api.call_route import CallRoute
 from app.api.cursor import ItemCursor
 from app.api.dependencies import Bell, CallAccess, Resources, Within
 from app.api.openapi import ref
@@ -53,7 +54,7 @@ from app.services.intake_service import Offer
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(tags=["batches"])
+router = APIRouter(tags=["batches"], route_class=CallRoute)
 
 NDJSON = "application/x-ndjson"
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem
 from app.api.request_figures import kept_waiting
-from app.errors import PayloadTooLarge, RequestTooSlow
+from app.errors import CallTooLarge, EncodedBody, RequestTooSlow
 
 #: A search has at most 8,000 characters.
 LIMIT_BYTES = 256 * 1024
@@ -33,7 +33,9 @@ def declared_bytes(headers: Headers) -> int:
 
 
 class BodyLimit:
-    """ASGI middleware: a body over the limit is answered 413, one that trickles 408; then we hang up.
+    """ASGI middleware: a body over the limit is answered 413, one that trickles 408, one that is encoded 415.
+
+    Then we hang up.
 
     Args:
         app: What comes next.
@@ -50,12 +52,16 @@ class BodyLimit:
             return
         body = _Body(scope, receive, self.patience_s)
         answer = _Answer(body, send)
+        encoding = _encoding_of(scope)
+        if encoding is not None:
+            await problem(EncodedBody(encoding))(scope, body.receive, answer.send)
+            return
         if scope["path"] in COUNTED_ELSEWHERE:
             await self.app(scope, body.receive, answer.send)
             return
         try:
             whole = await body.read(LIMIT_BYTES, Headers(scope=scope))
-        except (PayloadTooLarge, RequestTooSlow) as error:
+        except (CallTooLarge, RequestTooSlow) as error:
             await problem(error)(scope, body.receive, answer.send)
             return
         if whole is not None:
@@ -96,11 +102,11 @@ class _Body:
         """All of it; None when the client hangs up in the middle.
 
         Raises:
-            PayloadTooLarge: It is over the limit; no more of it has been read than shows that.
+            CallTooLarge: It is over the limit; no more of it has been read than shows that.
             RequestTooSlow: See `receive`.
         """
         if declared_bytes(headers) > limit_bytes:
-            raise PayloadTooLarge(limit_bytes)
+            raise CallTooLarge(limit_bytes)
         body = bytearray()
         while not self.is_complete:
             message = await self.receive()
@@ -108,7 +114,7 @@ class _Body:
                 return None
             body += message.get("body", b"")
             if len(body) > limit_bytes:
-                raise PayloadTooLarge(limit_bytes)
+                raise CallTooLarge(limit_bytes)
         return bytes(body)
 
     async def linger(self) -> None:
@@ -146,6 +152,14 @@ class _Answer:
         await self._send({**message, "more_body": True})
         await self._body.linger()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _encoding_of(scope: Scope) -> str | None:
+    """What the body would have to be freed of first; None when it is as it is."""
+    for name, value in scope["headers"]:  # Of every request: a loop takes half the time of `Headers`.
+        if name == b"content-encoding" and value.lower() != b"identity":
+            return str(value.decode("latin-1"))
+    return None
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

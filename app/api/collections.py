@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
+from fastapi.exceptions import RequestValidationError
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources, Within
 from app.api.problems import problems
 from app.api.rights import changes_within_reach, reads_within_reach
+from app.core.config import Settings
 from app.errors import (
     CollectionBusy,
     CollectionDeleting,
     CollectionNotFound,
+    EmbedderMissing,
     Forbidden,
     InvalidRequest,
-    ModelUnavailable,
 )
 from app.models.collection import Collection
 from app.models.reach import Reach
@@ -28,7 +32,7 @@ from app.schemas.collection import (
 )
 from app.schemas.ingest import CollectionName
 
-router = APIRouter(tags=["collections"])
+router = APIRouter(tags=["collections"], route_class=CallRoute)
 
 Named = Annotated[CollectionName, Path()]
 
@@ -62,9 +66,9 @@ async def get_collection(name: Named, reach: Within) -> CollectionResponse:
             CollectionBusy,
             CollectionDeleting,
             CollectionNotFound,
+            EmbedderMissing,
             Forbidden,
             InvalidRequest,
-            ModelUnavailable,
         ),
     },
 )
@@ -85,9 +89,27 @@ async def put_collection(
         raise InvalidRequest(f"The request is wrong: /language: must be one of {', '.join(known)}.")
     if settings.embedder is not None:
         changes["space_id"] = (await resources.embedders.space_of(settings.embedder)).id
-    if await Collection.put(name, changes):
+    if await Collection.put(name, changes, check=partial(_check_overlap, settings, resources.settings)):
         response.status_code = status.HTTP_201_CREATED
     return await _told(name, reach)
+
+
+def _check_overlap(
+    asked: CollectionSettings, defaults: Settings, chunk_tokens: int | None, overlap_tokens: int | None
+) -> None:
+    """
+    Raises:
+        RequestValidationError: Neighbours would share more than half of a chunk: the chunker makes no such
+            overlap, so that another one would hold than the one that is shown.
+    """
+    chunk = defaults.CHUNK_TOKENS if chunk_tokens is None else chunk_tokens
+    overlap = defaults.CHUNK_OVERLAP_TOKENS if overlap_tokens is None else overlap_tokens
+    if overlap * 2 <= chunk:
+        return
+    by_default = "" if overlap_tokens is not None else ", by CHUNK_OVERLAP_TOKENS"
+    told = f"`overlap_tokens` ({overlap}{by_default}) must be at most half of `chunk_tokens` ({chunk})"
+    place = "overlap_tokens" if asked.overlap_tokens is not None else "chunk_tokens"
+    raise RequestValidationError([{"type": "overlap_too_large", "loc": ("body", place), "msg": told}])
 
 
 @router.delete(

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
-from fastapi.responses import StreamingResponse
 
+from app.api.call_route import CallRoute
 from app.api.cursor import ChunkCursor
 from app.api.dependencies import Resources, Within
 from app.api.documents import known
@@ -17,6 +17,7 @@ from app.api.etags import IfNoneMatch, is_known
 from app.api.file_answer import HARMLESS, attachment, content_answer
 from app.api.problems import problems
 from app.api.rights import reads_within_reach
+from app.api.streams import Stream
 from app.errors import (
     ContentMissing,
     DocumentNotFound,
@@ -32,9 +33,7 @@ from app.schemas.chunk import ChunkPage, ChunkResponse
 from app.services.content_service import ContentService
 from app.storage.content_store import RemoteContent
 
-CONTENT = "/documents/{document_id}/content"
-
-router = APIRouter(tags=["documents"])
+router = APIRouter(tags=["documents"], route_class=CallRoute)
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
@@ -73,9 +72,8 @@ async def list_chunks(
     )
 
 
-@router.head(CONTENT, include_in_schema=False)
 @router.get(
-    CONTENT,
+    "/documents/{document_id}/content",
     response_class=Response,
     responses={
         200: {
@@ -132,7 +130,7 @@ async def _text(
         return _unchanged(etag)
     text = contents.text(document)
     first = await anext(text, "")  # What can be refused is refused now, while there is a status to tell it.
-    return StreamingResponse(
+    return Stream(
         _all(first, text),
         media_type="text/plain; charset=utf-8",
         headers=HARMLESS | {"etag": etag, "content-disposition": attachment(f"{_name(document)}.txt")},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fastapi import Request
-from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
+from app.api.call_route import CallRoute
 
-class DirectRoute(APIRoute):
+
+class DirectRoute(CallRoute):
     """For a handler that takes the request alone and gives the response: FastAPI describes it, and no more.
 
     Its ways to parameters, dependencies and response models are a fifth of the time of `POST /ingest`. What
@@ -16,8 +17,10 @@ class DirectRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the handler, and send what it answers."""
-        if scope["method"] not in (self.methods or ()):
+        if scope["method"] not in self.answered:
             await super().handle(scope, receive, send)  # 405, with the methods that there are.
             return
+        if scope["query_string"]:
+            self.require_known(scope)
         response = await self.endpoint(Request(scope, receive, send))
         await response(scope, receive, send)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.cursor import Cursor
 from app.api.dependencies import Bell, Resources, Within, access_of
 from app.api.etags import ETAG, IfMatch, IfNoneMatch, is_known, is_wanted
@@ -17,7 +18,7 @@ from app.api.openapi import ref
 from app.api.problems import problems
 from app.api.request_figures import waiting_as_asked
 from app.api.rights import changes_within_reach, reads_within_reach
-from app.errors import DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed
+from app.errors import DocumentNotFound, EncodedBody, InvalidRequest, PayloadTooLarge, PreconditionFailed
 from app.jobs.ingestion_job import process_ingestion
 from app.models import backlog
 from app.models.attempt import Attempt
@@ -39,7 +40,7 @@ from app.schemas.document import (
 from app.schemas.ingest import check_metadata
 from app.services.event_hub import EventHub, Listener
 
-router = APIRouter(tags=["documents"])
+router = APIRouter(tags=["documents"], route_class=CallRoute)
 
 MAX_WAIT_S = 60
 
@@ -226,7 +227,7 @@ async def cancel_document(document_id: UUID, reach: Within) -> Response:
     },
     responses={
         **ANSWERED,
-        **problems(DocumentNotFound, InvalidRequest, PayloadTooLarge, PreconditionFailed),
+        **problems(DocumentNotFound, EncodedBody, InvalidRequest, PayloadTooLarge, PreconditionFailed),
     },
 )
 @changes_within_reach

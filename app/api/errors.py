@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 import asyncpg
@@ -14,9 +16,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 from tortoise.exceptions import BaseORMException
 
 from app import errors
+from app.api.meant import meant
 from app.core.database import BROKEN, database_error
 from app.schemas.problem import InvalidField, Problem
 from app.storage.files import storage_error
@@ -47,6 +51,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.KeyNotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyKeys: HTTPStatus.CONFLICT,
     errors.OpenToAll: HTTPStatus.CONFLICT,
+    errors.EmbedderMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerMissing: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RerankerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotSearchable: HTTPStatus.CONFLICT,
@@ -55,6 +60,7 @@ STATUS: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     errors.EventsExpired: HTTPStatus.GONE,
     errors.WebhookNotFound: HTTPStatus.NOT_FOUND,
+    errors.WebhookDisabled: HTTPStatus.CONFLICT,
     errors.DeliveryNotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyWebhooks: HTTPStatus.CONFLICT,
     errors.AddressRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -128,18 +134,26 @@ async def _service_error(_: Request, error: Exception) -> JSONResponse:
     return problem(error)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    told, places = invalid_request(error)
+    # Only routes of the API have the names (app/api/call_route.py).
+    told, places = invalid_request(error, getattr(request.scope.get("route"), "body_fields", ()))
     return problem(told, invalid=places)
 
 
-def invalid_request(error: RequestValidationError) -> tuple[errors.InvalidRequest, list[InvalidField]]:
-    """What is wrong, as a sentence and place by place."""
+def invalid_request(
+    error: RequestValidationError, fields: Sequence[str] = ()
+) -> tuple[errors.InvalidRequest, list[InvalidField]]:
+    """What is wrong, as a sentence and place by place.
+
+    Args:
+        error: What pydantic found.
+        fields: That the body may have, to name the one that is meant by another.
+    """
     places = [
         InvalidField(
             pointer=_pointer(found["loc"]),
-            detail=_plain(found),
+            detail=_plain(found, fields),
         )
         for found in error.errors()[:MAX_TOLD_PLACES]
     ]
@@ -158,15 +172,25 @@ WORDS = {
     "extra_forbidden": "there is no such field",
     "model_attributes_type": "must be a JSON object, sent with `Content-Type: application/json`",
     "missing": "is missing",
+    "dict_type": "must be a JSON object",
+    "datetime_from_date_parsing": "must be a date or a time, like 2026-11-24 or 2026-11-24T09:00:00Z",
 }
 
+#: Likewise, for lengths. What it calls a value has been through a check of ours before, as only texts are.
+LENGTH = re.compile(r"(\w+) should have (at \w+ \d+) items? after validation, not .*")
 
-def _plain(found: Mapping[str, Any]) -> str:
+
+def _plain(found: Mapping[str, Any], fields: Sequence[str]) -> str:
+    place = [part for part in found["loc"] if part != "body"]
+    if found["type"] == "extra_forbidden" and len(place) == 1 and (field := meant(str(place[0]), fields)):
+        return f"{WORDS['extra_forbidden']}; did you mean `{field}`?"
     if found["type"] in WORDS:
         return WORDS[found["type"]]
     message: str = found["msg"]
     if found["type"] in {"too_short", "string_too_short"} and " at least 1 " in message:
         return "must not be empty"
+    if length := LENGTH.fullmatch(message):
+        return f"must have {length[2]} {'characters' if length[1] == 'Value' else 'items'}"
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
@@ -175,12 +199,26 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for a body that is no text at all.
         return problem(errors.MalformedBody("The body cannot be read as JSON."))
     told = error.detail
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and error.headers and "Allow" in error.headers:
-        told = f"{request.method} is not possible here, but {error.headers['Allow']} is."
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods_of(request)):
+        headers["Allow"] = ", ".join(methods)
+        told = f"{request.method} is not possible here, but {_listed(methods)}."
     refused = errors.InvalidRequest(told)
     answer = problem(refused, status=error.status_code)
-    answer.headers.update(error.headers or {})
+    answer.headers.update(headers)
     return answer
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What is possible at a path: each route knows its own methods only, and many share one."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL)
+    methods = (sorted(getattr(route, "answered", route.methods)) for route in routes)
+    return list(dict.fromkeys(chain.from_iterable(methods)))
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last} are" if others else f"{last} is"
 
 
 async def _client_gone(_: Request, error: Exception) -> Response:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.access import Access
+from app.api.streams import Stream
 from app.models import event_log
 from app.models.event_log import Change, EventFilter, Place
 from app.schemas.event import DocumentEvent, ProgressEvent
@@ -20,7 +20,7 @@ BEAT_S = 15.0
 COME_AGAIN_MS = 1000
 
 
-class EventStream(StreamingResponse):
+class EventStream(Stream):
     """An answer that ends when its listener does.
 
     Args of the constructor:

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import AfterValidator
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import CallAccess, Resources
 from app.api.event_stream import EventStream, replayed, told_of_one, told_to
 from app.api.problems import problems
@@ -21,7 +22,7 @@ from app.models.document_status import DocumentStatus
 from app.models.event_log import EventFilter, Place
 from app.schemas.ingest import StorableText, at_most_bytes
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=CallRoute)
 
 DESCRIPTION = """Server-sent events, until you hang up: `ready` when listening has begun, `document`
 (`DocumentEvent`) whenever a document changes its status or stage or is deleted, `progress` (`ProgressEvent`)

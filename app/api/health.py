@@ -7,11 +7,12 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from app.api.call_route import CallRoute, takes_any_parameter
 from app.api.problems import problems
 from app.errors import DatabaseUnavailable
 from app.models import figures
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=CallRoute)
 
 
 class Health(BaseModel):
@@ -21,12 +22,14 @@ class Health(BaseModel):
 
 
 @router.get("/healthz")
+@takes_any_parameter
 async def healthz() -> Health:
     """The process answers."""
     return Health()
 
 
 @router.get("/readyz", responses=problems())
+@takes_any_parameter
 async def readyz() -> Health:
     """The process can accept documents, for its database answers and can be written.
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources, Within
 from app.api.problems import problems
 from app.errors import Forbidden, InvalidRequest, KeyNotFound, OpenToAll, TooManyKeys
@@ -23,7 +24,7 @@ async def _may_make_keys(reach: Within) -> None:
         raise Forbidden("Keys are made, listed and removed with one of the server's API_KEYS.")
 
 
-router = APIRouter(tags=["keys"], dependencies=[Depends(_may_make_keys)])
+router = APIRouter(tags=["keys"], dependencies=[Depends(_may_make_keys)], route_class=CallRoute)
 
 
 @router.post(
@@ -49,7 +50,7 @@ async def create_key(asked: KeyRequest, response: Response, resources: Resources
     return KeyCreated.with_secret(key, secret)
 
 
-@router.get("/keys", responses=problems(Forbidden))
+@router.get("/keys", responses=problems(Forbidden, InvalidRequest))
 async def list_keys() -> KeysResponse:
     """All keys that were made, oldest first, also those that have expired; without their secrets."""
     return KeysResponse(keys=[KeyResponse.of(key) for key in await ApiKey.all()])

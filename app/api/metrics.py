@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
 
 from app import __version__
+from app.api.call_route import takes_any_parameter
 from app.api.dependencies import doorbell_of, resources_of
 from app.api.direct_route import DirectRoute
 from app.api.request_figures import RequestFigures
@@ -57,6 +58,7 @@ class ProcessMetrics(Collector):
 
 
 @router.get("/metrics", response_model=None)
+@takes_any_parameter
 async def get_metrics(request: Request) -> ASGIApp:
     """The whole service, as `GET /stats` sees it, and this process.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from app.api.call_route import CallRoute
 from app.api.dependencies import Resources, Within
 from app.api.problems import problems
 from app.api.rights import reads_within_reach
 from app.errors import (
     EmbedderRefused,
     EmbedderUnavailable,
+    EncodedBody,
     InvalidRequest,
     ModelUnavailable,
     PayloadTooLarge,
@@ -18,7 +20,7 @@ from app.errors import (
 )
 from app.schemas.search import SearchHit, SearchRequest, SearchResponse
 
-router = APIRouter(tags=["search"])
+router = APIRouter(tags=["search"], route_class=CallRoute)
 
 
 @router.post(
@@ -26,6 +28,7 @@ router = APIRouter(tags=["search"])
     responses=problems(
         EmbedderRefused,
         EmbedderUnavailable,
+        EncodedBody,
         InvalidRequest,
         ModelUnavailable,
         PayloadTooLarge,

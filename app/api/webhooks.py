@@ -8,11 +8,19 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
 
+from app.api.call_route import CallRoute
 from app.api.cursor import Cursor
 from app.api.dependencies import Resources
 from app.api.problems import problems
 from app.core.config import Settings
-from app.errors import AddressRefused, DeliveryNotFound, InvalidRequest, TooManyWebhooks, WebhookNotFound
+from app.errors import (
+    AddressRefused,
+    DeliveryNotFound,
+    InvalidRequest,
+    TooManyWebhooks,
+    WebhookDisabled,
+    WebhookNotFound,
+)
 from app.models.webhook import Webhook
 from app.models.webhook_delivery import Delivery, DeliveryStatus
 from app.schemas.webhook import (
@@ -26,7 +34,7 @@ from app.schemas.webhook import (
 )
 from app.services.webhook_sender import check_host, new_secret
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=CallRoute)
 
 
 def _check_url(url: str, settings: Settings) -> None:
@@ -52,7 +60,7 @@ async def create_webhook(asked: WebhookRequest, response: Response, resources: R
     return WebhookCreated.of(webhook, secret=secret)
 
 
-@router.get("/webhooks", responses=problems())
+@router.get("/webhooks", responses=problems(InvalidRequest))
 async def list_webhooks() -> WebhooksResponse:
     """All webhooks, oldest first; without their secrets."""
     return WebhooksResponse(webhooks=[WebhookResponse.of(webhook) for webhook in await Webhook.all()])
@@ -82,12 +90,15 @@ async def delete_webhook(webhook_id: UUID) -> None:
     await Webhook.remove(webhook_id)
 
 
-@router.post("/webhooks/{webhook_id}/test", responses=problems(InvalidRequest, WebhookNotFound))
+@router.post(
+    "/webhooks/{webhook_id}/test", responses=problems(InvalidRequest, WebhookDisabled, WebhookNotFound)
+)
 async def test_webhook(webhook_id: UUID) -> DeliveryResponse:
-    """Send it a message of type `test`. A disabled webhook is sent it when it is enabled again."""
+    """Send it a message of type `test`, if it is enabled."""
     delivery = await Delivery.test(webhook_id)
     if delivery is None:
-        raise WebhookNotFound(webhook_id)
+        await Webhook.get(webhook_id)  # Raises when there is none.
+        raise WebhookDisabled(webhook_id)
     return DeliveryResponse.of(delivery)
 
 
@@ -116,5 +127,8 @@ async def list_deliveries(
     responses=problems(DeliveryNotFound, InvalidRequest),
 )
 async def replay_delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryResponse:
-    """Send a message again, whatever came of it, with the same `webhook-id` and all its tries."""
+    """Send a message again, whatever came of it, with the same `webhook-id` and all its tries.
+
+    A disabled webhook is sent it when it is enabled again.
+    """
     return DeliveryResponse.of(await Delivery.replay(webhook_id, delivery_id))

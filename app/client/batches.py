@@ -26,8 +26,8 @@ GROUP_BYTES = 8 * 1024 * 1024
 OPEN_GROUPS = 64
 HELD_BYTES = 32 * 1024 * 1024
 
-#: In the name of a part they would be escaped, and the server takes names as they come.
-ESCAPED_IN_NAMES = re.compile(r'["\\\x00-\x1f\x7f]')
+#: What would be escaped in the name of a part, or is what the server takes for an escape there.
+ESCAPED_IN_NAMES = re.compile(r'["\\\x00-\x1f\x7f]|%22|%0[AD]')
 
 Kind = tuple[Literal["lines", "form", "single"], str, str, bool]
 

@@ -205,6 +205,10 @@ class RangeNotSatisfiable(PermanentError):
     code = "range_not_satisfiable"
 
 
+class EmbedderMissing(PermanentError):
+    code = "embedder_missing"
+
+
 class RerankerMissing(PermanentError):
     code = "reranker_missing"
 
@@ -215,6 +219,10 @@ class EmbedderRefused(PermanentError):
 
 class WebhookNotFound(PermanentError):
     code = "webhook_not_found"
+
+
+class WebhookDisabled(PermanentError):
+    code = "webhook_disabled"
 
 
 class DeliveryNotFound(PermanentError):

@@ -141,7 +141,9 @@ def _cpu_encoder(model: Path, threads: int, compute_type: str) -> Any:
         )
     except (RuntimeError, ValueError) as error:
         # ValueError: a compute type that this processor does not have.
-        raise StartupError(f"The embedding model cannot be loaded: {error}.") from error
+        raise StartupError(
+            f"The embedding model cannot be loaded: {error}.", outside="The embedding model cannot be loaded."
+        ) from error
 
 
 def _cut(ids: Ids) -> Ids:

@@ -66,7 +66,8 @@ def converted_model(files: Path, *, cache_dir: Path, compute_type: str) -> Path:
                 _make(files, model, compute_type)
     except OSError as error:
         raise StartupError(
-            f"MODEL_CACHE_DIR is {cache_dir}, which cannot be written: {error.strerror or error}."
+            f"MODEL_CACHE_DIR is {cache_dir}, which cannot be written: {error.strerror or error}.",
+            outside="MODEL_CACHE_DIR cannot be written.",
         ) from error
     return model
 

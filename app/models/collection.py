@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import asyncpg
@@ -126,10 +126,22 @@ class Collection(Model):
         return [row["cfgname"] for row in rows]
 
     @classmethod
-    async def put(cls, name: str, changes: Mapping[str, Any]) -> bool:
+    async def put(
+        cls,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        check: Callable[[int | None, int | None], None] = lambda *_: None,
+    ) -> bool:
         """Make the collection with these settings, or change them; whether it was made.
 
         Another `space_id` is where its chunks are embedded anew for, if it has any.
+
+        Args:
+            name: Of the collection.
+            changes: What is new, by the names of the columns.
+            check: Is given what `chunk_tokens` and `overlap_tokens` will be, if one of them is among the
+                changes; what it raises is raised, and nothing is made or changed.
 
         Raises:
             CollectionBusy: It has chunks, whose words follow another language's rules.
@@ -161,6 +173,10 @@ class Collection(Model):
             has_chunks = found["chunks"]
             if language != collection.language and has_chunks:
                 raise CollectionBusy(name)
+            chunk_tokens = changes.get("chunk_tokens", collection.chunk_tokens)
+            overlap_tokens = changes.get("overlap_tokens", collection.overlap_tokens)
+            if changes.keys() & {"chunk_tokens", "overlap_tokens"}:
+                check(chunk_tokens, overlap_tokens)
             await fetch(
                 """
                 UPDATE collections SET language = $2, chunk_tokens = $3, overlap_tokens = $4
@@ -168,8 +184,8 @@ class Collection(Model):
                 """,
                 name,
                 language,
-                changes.get("chunk_tokens", collection.chunk_tokens),
-                changes.get("overlap_tokens", collection.overlap_tokens),
+                chunk_tokens,
+                overlap_tokens,
                 db=db,
             )
             if changes.get("space_id") is not None:

@@ -111,10 +111,11 @@ class Delivery:
 
     @classmethod
     async def test(cls, webhook_id: UUID) -> Self | None:
-        """One that says nothing but that it arrived; None when there is no such webhook."""
+        """One that says nothing but that it arrived; None when the webhook is disabled, or is not there."""
         rows = await fetch(
             f"""
-            INSERT INTO webhook_deliveries (webhook_id) SELECT id FROM webhooks WHERE id = $1
+            INSERT INTO webhook_deliveries (webhook_id)
+            SELECT id FROM webhooks WHERE id = $1 AND disabled_at IS NULL
             RETURNING {COLUMNS}
             """,
             webhook_id,

@@ -39,7 +39,8 @@ class CollectionSettings(BaseModel):
         default=None,
         ge=0,
         le=4096,
-        description="What a chunk shares with the one before. CHUNK_OVERLAP_TOKENS when null.",
+        description="What a chunk shares with the one before, at most; up to half of `chunk_tokens`."
+        " CHUNK_OVERLAP_TOKENS when null.",
     )
     embedder: EmbedderName | None = Field(
         default=None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from app.models.attempt import Attempt
 from app.models.backlog import FailedFilter
@@ -14,6 +14,7 @@ from app.models.document import Document, DocumentStatus
 from app.models.document_status import Outcome
 from app.models.listing import DocumentFilter
 from app.schemas.ingest import MAX_TITLE_CHARS, StorableText, Title, at_most_bytes
+from app.schemas.moment import WRITTEN, Moment
 
 
 class Progress(BaseModel):
@@ -154,17 +155,6 @@ class DocumentPatch(BaseModel):
     )
 
 
-def in_range(moment: datetime) -> datetime:
-    """The moment in UTC, if a calendar has it there."""
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must be a date of this calendar") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(in_range)]
-
-
 class ListQuery(BaseModel):
     """Which documents to list. A parameter that is not here is refused, or it would be taken for granted."""
 
@@ -188,8 +178,10 @@ class ListQuery(BaseModel):
         default=None,
         description="Only with this in title, source name or `external_id`, in upper or lower case.",
     )
-    created_after: Moment | None = Field(default=None, description="Taken in at this time, or later.")
-    created_before: Moment | None = Field(default=None, description="Taken in before this time.")
+    created_after: Moment | None = Field(
+        default=None, description=f"Taken in at this time, or later. {WRITTEN}"
+    )
+    created_before: Moment | None = Field(default=None, description=f"Taken in before this time. {WRITTEN}")
     error_code: Annotated[StorableText, AfterValidator(at_most_bytes(255))] | None = Field(
         default=None, description="Only FAILED ones with this `error.code`."
     )
@@ -271,8 +263,8 @@ class RetryFilter(BaseModel):
     codes: list[StorableText] | None = Field(
         default=None, min_length=1, max_length=50, description="Codes of their errors."
     )
-    failed_after: AwareDatetime | None = Field(default=None, description="FAILED at this time, or later.")
-    failed_before: AwareDatetime | None = Field(default=None, description="FAILED before this time.")
+    failed_after: Moment | None = Field(default=None, description=f"FAILED at this time, or later. {WRITTEN}")
+    failed_before: Moment | None = Field(default=None, description=f"FAILED before this time. {WRITTEN}")
     limit: int = Field(default=10_000, ge=1, le=100_000, description="At most so many, the oldest first.")
 
     def failed(self) -> FailedFilter:

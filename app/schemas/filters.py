@@ -7,7 +7,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from app.schemas.ingest import StorableText, storable
+from app.schemas.moment import Moment
 from app.search import filters
 
 MAX_DEPTH = 8
@@ -147,13 +147,13 @@ class IdCondition(_Condition):
 
 
 class TimeCondition(_Condition):
-    """On when it came, or was done."""
+    """On when it came, or was done. A date alone is its beginning, and a time without a zone is UTC."""
 
     field: Literal["created_at", "completed_at"]
-    gt: AwareDatetime | None = None
-    gte: AwareDatetime | None = None
-    lt: AwareDatetime | None = None
-    lte: AwareDatetime | None = None
+    gt: Moment | None = None
+    gte: Moment | None = None
+    lt: Moment | None = None
+    lte: Moment | None = None
 
 
 class MetadataCondition(_Condition):

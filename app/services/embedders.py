@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from app.core.config import EmbedderName, Settings
 from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
-from app.errors import ModelUnavailable, StartupError
+from app.errors import EmbedderMissing, ModelUnavailable, StartupError
 from app.models.collection import Collection
 from app.models.vector_space import VectorSpace
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +76,23 @@ class Embedders:
                 try:
                     self._models[space_id] = Model(space_id, await self._open_again(space))
                 except StartupError as error:
-                    raise ModelUnavailable(space.model, str(error)) from error
+                    log.warning("embedder_not_opened", embedder=space.embedder, reason=str(error))
+                    raise ModelUnavailable(space.model, error.outside) from error
         return self._models[space_id]
 
     async def space_of(self, name: EmbedderName) -> VectorSpace:
         """The space of what the settings have under this name; made if it is new.
 
         Raises:
-            ModelUnavailable: It cannot be opened here.
+            EmbedderMissing: This process is not set up for it.
         """
         if name == self._name:
             return await VectorSpace.get(id=self.default.space_id)
         try:
             embedder = await self._open_named(name)
         except StartupError as error:
-            raise ModelUnavailable(name, str(error)) from error
+            log.warning("embedder_not_opened", embedder=name, reason=str(error))
+            raise EmbedderMissing(name, error.outside) from error
         try:
             return await VectorSpace.adopt(name, embedder.model, embedder.dimensions)
         finally:

@@ -11,13 +11,13 @@ import asyncpg
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ValidationError
 from starlette.staticfiles import StaticFiles
 from tortoise.exceptions import BaseORMException
 
 from app import __version__
+from app.api.call_route import CallRoute, takes_any_parameter
 from app.api.dependencies import access_of
 from app.api.errors import RETRY_AFTER_S, invalid_request, status_of
 from app.api.rights import reads_within_reach
@@ -116,14 +116,14 @@ def asked(model: type[BaseModel], fields: dict[str, Any]) -> Any:
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class PageRoute(APIRoute):
+class PageRoute(CallRoute):
     """A route whose errors are pages, too: the API's are JSON, which is nothing to show to a person.
 
     That goes for the error of a key with limits as well, which is shown no page but that.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
-        super().__init__(path, reads_within_reach(endpoint), **more)
+        super().__init__(path, takes_any_parameter(reads_within_reach(endpoint)), **more)
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
@@ -132,8 +132,8 @@ class PageRoute(APIRoute):
             try:
                 _require_all(access_of(request).reach)
                 return await handler(request)
-            except RequestValidationError as error:
-                return _error_page(request, invalid_request(error)[0])
+            except RequestValidationError:
+                return nothing_here(request)  # Of a page, only its address can be wrong: an id, a number.
             except ServiceError as error:
                 return _error_page(request, error)
             except (asyncpg.PostgresError, *BROKEN, BaseORMException) as error:
@@ -149,6 +149,13 @@ def _require_all(reach: Reach) -> None:
     """Every page has something of all collections in it: counts, menus, the queue."""
     if reach.is_limited:
         raise Forbidden("The pages want a key that opens all collections.", reach.collections)
+
+
+def nothing_here(request: Request) -> Response:
+    """The page of an address that leads nowhere."""
+    nothing = InvalidRequest("There is no page at this address.")
+    nothing.hint = "Look whether it was typed or copied as a whole."
+    return page(request, "error.html", status=404, error=nothing, title="Not found")
 
 
 def _error_page(request: Request, error: ServiceError) -> Response:

@@ -27,7 +27,7 @@ from app.schemas.ingest import MAX_TITLE_CHARS
 from app.schemas.search import SearchRequest
 from app.search.hits import Hit
 from app.web import charts
-from app.web.page import ASSETS, Assets, PageRoute, asked, page
+from app.web.page import ASSETS, Assets, PageRoute, asked, nothing_here, page
 from app.web.reading import read
 from app.web.words import kind
 
@@ -220,9 +220,7 @@ async def overview_page(request: Request, resources: Resources) -> Response:
 @router.get("/ui/{address:path}")
 async def no_page(request: Request) -> Response:
     """An old or mistyped address: a person is shown a page, too."""
-    nothing = InvalidRequest("There is no page at this address.")
-    nothing.hint = "Look whether it was typed or copied as a whole."
-    return page(request, "error.html", status=404, error=nothing, title="Not found")
+    return nothing_here(request)
 
 
 # --- what they share ------------------------------------------------------------------------------------

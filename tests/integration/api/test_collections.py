@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -73,11 +74,20 @@ async def test_a_collection_can_be_handled_whatever_its_name_is(client: httpx.As
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 
 
-async def test_a_model_that_is_a_services_is_not_taken_without_its_key(client: httpx.AsyncClient) -> None:
-    answer = await client.put("/collections/far", json={"embedder": "openai"})
+@pytest.mark.parametrize(
+    ("embedder", "lacks"), [("openai", "EMBEDDER_API_KEY"), ("static", "no-such-package")]
+)
+async def test_an_embedder_that_the_server_is_not_set_up_for_is_refused_for_good(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, embedder: str, lacks: str
+) -> None:
+    monkeypatch.setattr("app.embedding.static.PACKAGE", "no-such-package")
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
-    assert "EMBEDDER_API_KEY" in answer.json()["detail"]
+    answer = await client.put("/collections/far", json={"embedder": embedder})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "embedder_missing")
+    assert not answer.json()["retryable"]
+    assert lacks in answer.json()["detail"]
+    assert sys.executable not in answer.text
     assert (await client.get("/collections/far")).status_code == 404
 
 
@@ -97,6 +107,9 @@ async def test_settings_are_kept_and_changed_one_by_one(client: httpx.AsyncClien
     [
         ("a", {"language": "klingon"}, "/language: must be one of"),
         ("a", {"chunk_tokens": 1}, "/chunk_tokens"),
+        ("a", {"chunk_tokens": 50, "overlap_tokens": 26}, "/overlap_tokens: `overlap_tokens` (26) must be"),
+        ("a", {"overlap_tokens": 129}, "at most half of `chunk_tokens` (256)"),
+        ("a", {"chunk_tokens": 50}, "/chunk_tokens: `overlap_tokens` (32, by CHUNK_OVERLAP_TOKENS) must be"),
         ("a", {"chunks": 1}, "/chunks"),
         ("%00", {}, "/name"),
         ("%20", {}, "/name"),
@@ -111,6 +124,27 @@ async def test_bad_settings_and_names_are_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert said in answer.json()["detail"]
     assert await Collection.all().count() == 1
+
+
+async def test_an_overlap_is_measured_by_what_the_collection_has_already(client: httpx.AsyncClient) -> None:
+    await client.put("/collections/a", json={"chunk_tokens": 50, "overlap_tokens": 25})
+
+    larger = await client.put("/collections/a", json={"overlap_tokens": 26})
+    smaller = await client.put("/collections/a", json={"chunk_tokens": 49})
+    both = await client.put("/collections/a", json={"chunk_tokens": 40, "overlap_tokens": 20})
+
+    assert [each.status_code for each in (larger, smaller, both)] == [422, 422, 200]
+    assert smaller.json()["errors"][0]["pointer"] == "/chunk_tokens"
+    assert both.json()["overlap_tokens"] == 20
+
+
+async def test_an_overlap_from_before_there_was_a_limit_bars_no_other_change(
+    client: httpx.AsyncClient,
+) -> None:
+    await Collection.put("a", {"chunk_tokens": 50, "overlap_tokens": 500})
+
+    assert (await client.put("/collections/a", json={"language": "german"})).status_code == 200
+    assert (await client.put("/collections/a", json={"overlap_tokens": 10})).status_code == 200
 
 
 async def test_a_language_stays_once_there_are_words(client: httpx.AsyncClient) -> None:

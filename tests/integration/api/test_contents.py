@@ -78,6 +78,29 @@ async def test_the_bytes_come_back_as_they_were_sent(client: httpx.AsyncClient) 
     assert "filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%80%9E7%E2%80%9C.txt" in disposition
 
 
+@pytest.mark.parametrize(
+    ("name", "shown", "saved"),
+    [
+        ('the "upper" gate.txt', 'the "upper" gate.txt', "the%20_upper_%20gate.txt"),
+        ("upper\ngate\r\n.txt", "upper gate  .txt", "upper%20gate%20%20.txt"),
+        ("100%25.txt", "100%25.txt", "100%2525.txt"),
+        ("100%2522%2a%0a.txt", "100%2522%2a%0a.txt", "100%252522%252a%250a.txt"),
+    ],
+)
+async def test_a_name_is_what_it_was_before_it_was_put_into_a_form(
+    client: httpx.AsyncClient, name: str, shown: str, saved: str
+) -> None:
+    location = await posted(client, TEXT.encode(), name)  # By httpx, which escapes as browsers do.
+
+    assert (await client.get(location)).json()["source_name"] == shown
+    disposition = (await client.get(f"{location}/content")).headers["content-disposition"]
+    assert disposition.endswith(f"; filename*=UTF-8''{saved}")
+    batch = await client.post("/ingest/batch?external_ids=path", files=[("file", (name, b"At seven."))])
+    (item,) = batch.json()["items"]
+    document = (await client.get(f"/documents/{item['document_id']}")).json()
+    assert (item["name"], document["source_name"], document["external_id"]) == (shown, shown, name)
+
+
 @wherever_it_is_kept
 async def test_its_head_comes_alone_to_who_asks_for_that(client: httpx.AsyncClient) -> None:
     location = await posted(client, TEXT.encode(), "gates.txt")

@@ -288,10 +288,9 @@ async def test_a_query_has_bounds(client: httpx.AsyncClient, params: dict[str, s
         ("x" * 300 + ".pdf", "x" * 251 + ".pdf"),
         (" \u202e ", None),
         ("", None),
-        (None, None),
     ],
 )
-def test_a_name_is_shown_as_it_is_and_hides_nothing(name: str | None, expected: str | None) -> None:
+def test_a_name_is_shown_as_it_is_and_hides_nothing(name: str, expected: str | None) -> None:
     assert display_name(name) == expected
 
 

@@ -103,11 +103,13 @@ async def test_times_are_from_and_until(client: httpx.AsyncClient, ids: dict[str
         )
     names = list(ids)
 
-    for told in ("2026-01-01T14:00:00Z", "2026-01-01T16:00:00+02:00"):
+    for told in ("2026-01-01T14:00:00Z", "2026-01-01T16:00:00+02:00", "2026-01-01T14:00"):
         assert await found(client, ids, created_after=told) == set(names[2:])
         assert await found(client, ids, created_before=told) == set(names[:2])
     between = {"created_after": "2026-01-01T13:00:00Z", "created_before": "2026-01-01T15:00:00Z"}
     assert await found(client, ids, **between) == set(names[1:3])
+    assert await found(client, ids, created_after="2026-01-01", created_before="2026-01-02") == set(names)
+    assert await found(client, ids, created_after="2026-01-02") == set()
 
 
 async def test_a_batch_s_documents_are_found_new_or_known(
@@ -129,8 +131,7 @@ async def test_a_batch_s_documents_are_found_new_or_known(
         {"external_id_prefix": "\x00"},
         {"media_type": "x" * 256},
         {"q": "x" * 201},
-        {"created_after": "2026-01-01"},
-        {"created_after": "2026-01-01T00:00:00"},
+        {"created_after": "2026-02-30"},
         {"created_before": "0001-01-01T00:00:00+14:00"},
         {"created_before": "yesterday"},
         {"batch_id": "x"},

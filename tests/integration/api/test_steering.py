@@ -89,7 +89,7 @@ async def test_failed_documents_are_queued_again_by_a_filter_and_that_can_be_rep
         {"limit": 0},
         {"codes": []},
         {"document_ids": ["x"]},
-        {"failed_after": "2026-01-01"},
+        {"failed_after": "yesterday"},
     ],
 )
 async def test_a_filter_that_is_not_understood_is_refused(client: httpx.AsyncClient, wrong: dict) -> None:

@@ -63,6 +63,18 @@ async def test_a_webhook_is_made_shown_changed_and_deleted_and_its_secret_shown_
         assert (answer.status_code, answer.json()["code"]) == (404, "webhook_not_found")
 
 
+async def test_a_disabled_webhook_is_tested_only_when_it_is_enabled_again(client: httpx.AsyncClient) -> None:
+    path = f"/webhooks/{(await made(client))['webhook_id']}"
+    await client.patch(path, json={"enabled": False})
+
+    refused = await client.post(f"{path}/test")
+    assert (refused.status_code, refused.json()["code"]) == (409, "webhook_disabled")
+    assert (await client.get(f"{path}/deliveries")).json()["deliveries"] == []
+
+    await client.patch(path, json={"enabled": True})
+    assert (await client.post(f"{path}/test")).json()["status"] == "PENDING"
+
+
 async def test_deliveries_are_listed_page_by_page_and_replayed(client: httpx.AsyncClient) -> None:
     path = f"/webhooks/{(await made(client))['webhook_id']}"
     for number in range(2):

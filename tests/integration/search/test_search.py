@@ -460,6 +460,8 @@ FILTERS = [
     ({"field": "title", "contains": "itle c"}, "c"),
     ({"field": "source", "exists": False}, "abcd"),
     ({"field": "created_at", "gt": "2026-01-01T00:00:00Z"}, "abcd"),
+    ({"field": "created_at", "gt": "2026-01-01"}, "abcd"),
+    ({"field": "created_at", "lte": "2026-01-01T09:00"}, ""),
     ({"field": "completed_at", "lt": "2026-01-01T00:00:00Z"}, ""),
     ({"field": "document_id", "ne": "00000000-0000-0000-0000-000000000000"}, "abcd"),
 ]
@@ -497,6 +499,7 @@ async def test_filters_let_the_right_documents_through(
         ({"field": "metadata.a", "eq": "\x00"}, "/filter/eq"),
         ({"field": "metadata.a", "lt": 10**400}, "/filter/lt"),
         ({"field": "created_at", "gt": "yesterday"}, "/filter/gt"),
+        ({"field": "created_at", "gt": "0001-01-01T00:00:00+14:00"}, "/filter/gt"),
         ({"field": "document_id", "in": ["x"]}, "/filter/in/0"),
         ({"and": [on("a", eq=1), {"or": [on("b", eq=[])]}]}, "/filter/and/1/or/0/eq"),
         ({"and": []}, "/filter/and"),

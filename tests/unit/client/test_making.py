@@ -133,6 +133,8 @@ def test_a_server_that_asks_for_time_gets_it_or_an_error() -> None:
         (Item(content=b"a", name="b.md", external_id="docs/a.md"), "single"),
         (Item(content=b"a", name="a.md", title="T"), "single"),
         (Item(content=b"a", name='a"b.md'), "single"),
+        (Item(content=b"a", external_id="100%22.md"), "single"),
+        (Item(content=b"a", external_id="100%25.md"), "form"),
         (Item(content=b"a", name="a\udcff.md"), "single"),
         (Item(path="/large"), "single"),
     ],
