@@ -100,14 +100,13 @@ def _check_overlap(
     """
     Raises:
         RequestValidationError: Neighbours would share more than half of a chunk: the chunker makes no such
-            overlap, so that another one would hold than the one that is shown.
+            overlap, so that another one would hold than the one that is shown. Of the default, it makes what
+            there is room for.
     """
     chunk = defaults.CHUNK_TOKENS if chunk_tokens is None else chunk_tokens
-    overlap = defaults.CHUNK_OVERLAP_TOKENS if overlap_tokens is None else overlap_tokens
-    if overlap * 2 <= chunk:
+    if overlap_tokens is None or overlap_tokens * 2 <= chunk:
         return
-    by_default = "" if overlap_tokens is not None else ", by CHUNK_OVERLAP_TOKENS"
-    told = f"`overlap_tokens` ({overlap}{by_default}) must be at most half of `chunk_tokens` ({chunk})"
+    told = f"`overlap_tokens` ({overlap_tokens}) must be at most half of `chunk_tokens` ({chunk})"
     place = "overlap_tokens" if asked.overlap_tokens is not None else "chunk_tokens"
     raise RequestValidationError([{"type": "overlap_too_large", "loc": ("body", place), "msg": told}])
 

@@ -109,7 +109,6 @@ async def test_settings_are_kept_and_changed_one_by_one(client: httpx.AsyncClien
         ("a", {"chunk_tokens": 1}, "/chunk_tokens"),
         ("a", {"chunk_tokens": 50, "overlap_tokens": 26}, "/overlap_tokens: `overlap_tokens` (26) must be"),
         ("a", {"overlap_tokens": 129}, "at most half of `chunk_tokens` (256)"),
-        ("a", {"chunk_tokens": 50}, "/chunk_tokens: `overlap_tokens` (32, by CHUNK_OVERLAP_TOKENS) must be"),
         ("a", {"chunks": 1}, "/chunks"),
         ("%00", {}, "/name"),
         ("%20", {}, "/name"),
@@ -136,6 +135,11 @@ async def test_an_overlap_is_measured_by_what_the_collection_has_already(client:
     assert [each.status_code for each in (larger, smaller, both)] == [422, 422, 200]
     assert smaller.json()["errors"][0]["pointer"] == "/chunk_tokens"
     assert both.json()["overlap_tokens"] == 20
+
+
+async def test_small_chunks_need_no_word_about_their_overlap(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/collections/a", json={"chunk_tokens": 16})
+    assert (answer.status_code, answer.json()["overlap_tokens"]) == (201, None)
 
 
 async def test_an_overlap_from_before_there_was_a_limit_bars_no_other_change(
