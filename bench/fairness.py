@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import random
+import sys
 import time
 from typing import NamedTuple
 
 import asyncpg
 import httpx
 
+from bench.importing import BATCH
 from bench.load import percentile
 from bench.report import figure, parser, publish, table
 from bench.support import conditions, service
@@ -68,11 +70,13 @@ async def measured(url: str, database_url: str, documents: int) -> Run:
                 await searchable_s(client, connection)
             run = Run([await searchable_s(client, connection) for _ in range(10)], [], [], 0)
             begun = time.perf_counter()
-            (await client.post("/ingest/batch", **batch(documents))).raise_for_status()
-            while (left := await waiting(connection)) > LEFT:
-                run.backlogs.append(left)
-                run.during_s.append(await searchable_s(client, connection))
+            posting = asyncio.create_task(post(client, documents))
+            while (left := await waiting(connection)) > LEFT or not posting.done():
+                if left > LEFT:
+                    run.backlogs.append(left)
+                    run.during_s.append(await searchable_s(client, connection))
                 await asyncio.sleep(random.uniform(0.2, 0.6))
+            await posting
             return run._replace(import_s=time.perf_counter() - begun)
     finally:
         await connection.close()
@@ -86,10 +90,16 @@ def text() -> str:
     return f"The gate was opened {random.getrandbits(64)} times before the water rose. " * 8
 
 
-def batch(documents: int) -> dict[str, object]:
-    """A request that imports as many, as NDJSON."""
-    lines = (json.dumps({"text": text(), "collection": "import"}) for _ in range(documents))
-    return {"content": "\n".join(lines).encode(), "headers": {"content-type": "application/x-ndjson"}}
+async def post(client: httpx.AsyncClient, documents: int) -> None:
+    """Import as many, as NDJSON, in as few requests as the server takes them."""
+    headers = {"content-type": "application/x-ndjson"}
+    for first in range(0, documents, BATCH):
+        some = range(min(BATCH, documents - first))
+        lines = "\n".join(json.dumps({"text": text(), "collection": "import"}) for _ in some)
+        answer = await client.post("/ingest/batch", content=lines.encode(), headers=headers)
+        answer.raise_for_status()
+        if answer.json()["created"] != len(some):
+            sys.exit(f"Of {len(some)} documents, not all were taken: {answer.json()['error']}")
 
 
 async def waiting(connection: asyncpg.Connection) -> int:
