@@ -15,6 +15,7 @@ from rich.text import Text
 from app.cli.demo_ingest import Ingest
 from app.cli.remote.search import passage_of, place_of
 from app.client import Hit
+from app.core.wording import count
 
 SNIPPET_CHARS = 220
 COLOURS = {"COMPLETED": "green", "FAILED": "red"}
@@ -77,7 +78,7 @@ def line(ingest: Ingest) -> str:
     told = f"  {ingest.path.name:26}{size:>8} bytes  {state_of(ingest):14}"
     if ingest.code:
         return f"{told}\n{failure(ingest)}"
-    return f"{told}{ingest.chunks:3} chunks {ingest.elapsed_ms:6} ms"
+    return f"{told}{count(ingest.chunks, 'chunk'):>10} {ingest.elapsed_ms:6} ms"
 
 
 def failure(ingest: Ingest) -> str:

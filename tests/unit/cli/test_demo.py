@@ -72,13 +72,14 @@ def test_off_the_terminal_there_are_lines_without_control_characters(file: Path)
     console = Console(file=out, highlight=False)
     with IngestScreen(console, [file]) as screen:
         screen.show(Ingest(file, status="PROCESSING"))
-        screen.show(Ingest(file, status="COMPLETED", chunks=2, elapsed_ms=70))
+        screen.show(Ingest(file, status="COMPLETED", chunks=1, elapsed_ms=70))
     show_hits(console, "Why?", [hit("be\x1b[31mcause\n" + "of it " * 60)])
     show_hits(console, "And?", [])
     text = out.getvalue()
     assert all(character == "\n" or character.isprintable() for character in text)
     assert text.count("a.md") == 2
-    assert "COMPLETED" in text
+    assert "COMPLETED        " in text
+    assert " 1 chunk  " in text
     assert "Nothing was found." in text
 
 
