@@ -64,10 +64,14 @@ class CallRoute(APIRoute):
             await super().handle(scope, receive, send)  # 405.
             return
         if scope["query_string"]:
-            self.require_known(scope)
+            self._require_known(scope)
+        await self.respond(scope, receive, send)
+
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is one of this route."""
         await self.app(scope, receive, send)
 
-    def require_known(self, scope: Scope) -> None:
+    def _require_known(self, scope: Scope) -> None:
         """
         Raises:
             RequestValidationError: The request has a parameter that is not known here.

@@ -15,12 +15,7 @@ class DirectRoute(CallRoute):
     the handler raises is answered as everywhere, by the application's own handlers.
     """
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the handler, and send what it answers."""
-        if scope["method"] not in self.answered:
-            await super().handle(scope, receive, send)  # 405, with the methods that there are.
-            return
-        if scope["query_string"]:
-            self.require_known(scope)
         response = await self.endpoint(Request(scope, receive, send))
         await response(scope, receive, send)

@@ -38,7 +38,7 @@ async def deliver_for_ever() -> None:
         except BROKEN as error:
             log.warning("database_unreachable", error=str(error) or type(error).__name__)
         except Exception:
-            log.exception("sweep_failed")
+            log.exception("webhooks_failed")
         await asyncio.sleep(pause_s)
 
 
