@@ -172,6 +172,11 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
     # The extension comes with the first migration; before it there are no vectors to read.
     with suppress(ValueError):
         await register_vector(connection)
+        # Put together in their binary formats (app/words): made of objects, they would take most of the time.
+        for name, schema in (("sparsevec", "public"), ("tsvector", "pg_catalog")):
+            await connection.set_type_codec(
+                name, schema=schema, encoder=bytes, decoder=bytes, format="binary"
+            )
 
 
 @asynccontextmanager

@@ -14,6 +14,12 @@ async def end(task: asyncio.Task[None]) -> None:
     Telling it once is not enough: before Python 3.12 `asyncio.wait_for` forgets a cancellation that comes in
     the moment in which what it waits for is done, and libraries of ours use it (redis-py while it sends).
     """
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=AGAIN_S)
+        try:
+            await asyncio.wait({task}, timeout=AGAIN_S)
+        except asyncio.CancelledError as error:
+            cancelled = error  # Nobody else would end the task.
+    if cancelled is not None:
+        raise cancelled

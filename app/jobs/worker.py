@@ -27,7 +27,13 @@ from app.core.process import last_words
 from app.errors import StartupError
 from app.jobs.reconciler import Reconciler
 from app.schemas.webhook import message_body
-from app.services.housekeeping import keep_collections, keep_counted, keep_house, keep_indexed
+from app.services.housekeeping import (
+    keep_collections,
+    keep_counted,
+    keep_house,
+    keep_indexed,
+    read_words_anew,
+)
 from app.services.presence import seen_alive
 from app.services.reembedding import Reembedding
 from app.services.resources import WorkerResources, open_worker
@@ -127,6 +133,7 @@ class WorkerLifecycle(Middleware):
                 stored=_resources.together.stored,
             ),
             "counting": keep_counted(every_s=self.settings.SWEEP_S, stored=_resources.together.stored),
+            "reading": read_words_anew(self.settings.SWEEP_S),
             "reembedding": Reembedding(_resources.embedders, every_s=self.settings.SWEEP_S).run(),
             **{name: chore() for name, chore in self.chores.items()},
         }.items():
@@ -146,8 +153,8 @@ class WorkerLifecycle(Middleware):
 
 
 def _told_of_end(chore: asyncio.Task[None]) -> None:
-    """A chore has no end of its own, and nobody waits for it."""
-    if not chore.cancelled():
+    """Nobody waits for a chore: what it failed with would be lost."""
+    if not chore.cancelled() and chore.exception() is not None:
         log.error("chore_ended", chore=chore.get_name(), exc_info=chore.exception())
 
 

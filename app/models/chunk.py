@@ -14,15 +14,17 @@ from pgvector import HalfVector
 from tortoise import Model, fields
 from tortoise.contrib.postgres.fields import ArrayField
 
+from app.models import chunk_words
+from app.models.chunk_words import Said
+from app.models.collection import Collection
 from app.models.sql import fetch
 
 if TYPE_CHECKING:
     from app.models.document import Document
 
 
-#: Their words are what takes its time: a thousand chunks a second or two. So many are done well before the
-#: limit that a statement has (core/database.py), also on a slow machine; and how long one goes on tells
-#: whether its client is alive (backlog.end_silent_writers).
+#: So many are stored well before the limit that a statement has (core/database.py), also on a slow machine;
+#: and how long one goes on tells whether its client is alive (backlog.end_silent_writers).
 CHUNKS_PER_COPY = 500
 
 
@@ -53,6 +55,7 @@ class Stored(NamedTuple):
 
     document_id: UUID
     version: int
+    collection: Collection
     space_id: int
     chunks: NewChunks
     title: str | None = None  # What the document will be cited by.
@@ -149,41 +152,12 @@ class Chunk(Model):
                     for id_, (stored, _, chunk) in zip(ids, some, strict=True)
                 ),
             )
-            titles = [None if ordinal else stored.title for stored, ordinal, _ in some]
-            await connection.execute(STORE_WORDS, ids, titles)
+            said = [_said(id_, *row) for id_, row in zip(ids, some, strict=True)]
+            await chunk_words.store(connection, said)
             yield (count := count + len(some))
-
-    @staticmethod
-    async def retitle(document_id: UUID, title: str | None) -> None:
-        """Find a document by this title, inside the caller's transaction."""
-        rows = await fetch(
-            """
-            DELETE FROM chunk_words WHERE chunk_id = (
-                SELECT id FROM chunks WHERE document_id = $1 AND ordinal = 0
-            ) RETURNING chunk_id
-            """,
-            document_id,
-        )
-        await fetch(STORE_WORDS, [row["chunk_id"] for row in rows], [title for _ in rows])
 
 
 NEXT_IDS = "SELECT nextval('chunks_id_seq') AS id FROM generate_series(1, $1)"
-
-#: Of the chunks $1, with the titles $2.
-STORE_WORDS = """
-    INSERT INTO chunk_words (chunk_id, document_id, length, words, weights)
-    SELECT id, document_id, length, words || array_to_tsvector(ARRAY['=' || collection_id]),
-        word_weights(words, length, weighed_length)
-    FROM (
-        SELECT c.id, c.document_id, n.id AS collection_id, n.weighed_length,
-            passage_words(n.language::regconfig, c.text, c.headings, asked.title) AS words
-        FROM unnest($1::bigint[], $2::text[]) AS asked (id, title) JOIN chunks AS c USING (id)
-            JOIN documents AS d ON d.id = c.document_id JOIN collections AS n ON n.name = d.collection
-        OFFSET 0 -- Or the words would be read anew for each of the three that ask for them.
-    ) AS read, LATERAL (
-        SELECT COALESCE(sum(cardinality(positions)), 0) AS length FROM unnest(words)
-    ) AS counted
-    """
 
 CHUNK_COLUMNS = (
     "id",
@@ -199,6 +173,19 @@ CHUNK_COLUMNS = (
     "headings",
     "token_count",
 )
+
+
+def _said(chunk_id: int, stored: Stored, ordinal: int, chunk: NewChunk) -> Said:
+    return Said(
+        chunk_id,
+        stored.document_id,
+        chunk.text,
+        chunk.headings,
+        None if ordinal else stored.title,
+        stored.collection.id,
+        stored.collection.language,
+        stored.collection.weighed_length,
+    )
 
 
 def _record(chunk_id: int, stored: Stored, ordinal: int, chunk: NewChunk) -> tuple[Any, ...]:

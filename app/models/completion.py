@@ -157,7 +157,14 @@ async def _store(done: Sequence[Done], titles: Mapping[UUID, str | None], db: An
         if replaced:
             await Chunk.remove(connection, replaced)
         stored = [
-            Stored(document.id, document.version, ingested.space_id, ingested.chunks, titles[document.id])
+            Stored(
+                document.id,
+                document.version,
+                collections[document.collection],
+                ingested.space_id,
+                ingested.chunks,
+                titles[document.id],
+            )
             for document, ingested in done
         ]
         async for count in Chunk.store(connection, stored):

@@ -24,8 +24,8 @@ from tortoise.fields.db_defaults import Now
 from uuid_utils.compat import uuid7
 
 from app.errors import Cancelled
+from app.models import chunk_words
 from app.models.attempt import BEGUN, ended
-from app.models.chunk import Chunk
 from app.models.completion import Done, Ingested, complete
 from app.models.document_status import (
     CANCEL,
@@ -398,7 +398,7 @@ class Document(Model):
             patch["metadata"] is not None if "metadata" in patch else self.patched_metadata,
         )
         if cited is not None and cited["title"] != (self.cited or {}).get("title"):
-            await Chunk.retitle(self.id, cited["title"])
+            await chunk_words.retitle(self.id)
         return self._init_from_db(**rows[0])
 
     @classmethod

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from app.models.lexicon import lexicon_of
 from app.models.sql import fetch
 from app.search.fusion import Fused, Place
-
-# Around a highlighted word while the database marks it. For private use, so in no text by meaning.
-_BEGIN, _END = "\ue000", "\ue001"
-
-
-class Span(NamedTuple):
-    """Characters `[start:end]` of a hit's text."""
-
-    start: int
-    end: int
+from app.words.asking import Span, asked_lexemes, spans_of
+from app.words.reading import placed
 
 
 class Passage(NamedTuple):
@@ -65,41 +59,33 @@ async def load(fused: Sequence[Fused], question: str) -> list[Hit]:
         """
         SELECT c.id AS chunk_id, c.document_id, c.version, d.collection, d.external_id, c.ordinal, c.text,
             d.cited, c.page, COALESCE(c.page_end, c.page) AS page_end, c.headings, c.char_start, c.char_end,
-            CASE WHEN numnode(q) > 0 THEN
-                ts_headline(n.language::regconfig, readable(c.text), q, $3)
-            END AS marked
+            n.language
         FROM chunks AS c JOIN documents AS d ON d.id = c.document_id
-            JOIN collections AS n ON n.name = d.collection AND n.deleting_at IS NULL,
-            LATERAL (
-                -- Any of the words; `plainto` alone would want all of them.
-                SELECT replace(plainto_tsquery(n.language::regconfig, readable($2))::text, '&', '|')::tsquery
-            ) AS asked (q)
+            JOIN collections AS n ON n.name = d.collection AND n.deleting_at IS NULL
         WHERE c.id = ANY($1::bigint[])
         """,
         [each.chunk_id for each in fused],
-        question,
-        f"HighlightAll=true, StartSel={_BEGIN}, StopSel={_END}",
     )
+    texts: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        texts[row["language"]].append(row["text"])
+    marks = {language: await _marks(question, language, some) for language, some in texts.items()}
     known = {row["chunk_id"]: row for row in rows}
-    return [_hit(known[each.chunk_id], each) for each in fused if each.chunk_id in known]
+    return [_hit(known[each.chunk_id], each, marks) for each in fused if each.chunk_id in known]
 
 
-def _hit(row: dict[str, Any], fused: Fused) -> Hit:
+async def _marks(question: str, language: str, texts: Sequence[str]) -> dict[str, list[Span]]:
+    """Where each of the texts has words of the question."""
+    keys = {each.key for text in (question, *texts) for each in placed(text)}
+    lexicon = await lexicon_of(language, keys)
+    asked = asked_lexemes(question, lexicon)
+    return {text: spans_of(asked, text, lexicon) for text in texts}
+
+
+def _hit(row: dict[str, Any], fused: Fused, marks: Mapping[str, Mapping[str, list[Span]]]) -> Hit:
     cited = json.loads(row.pop("cited"))
-    highlights = _spans(row.pop("marked") or "", row["text"])
+    highlights = marks[row.pop("language")][row["text"]]
     return Hit(**row, **cited, score=fused.score, legs=fused.legs, highlights=highlights)
-
-
-def _spans(marked: str, text: str) -> list[Span]:
-    """Where the marks were put; none when that cannot be told."""
-    spans: list[Span] = []
-    position = 0
-    for number, piece in enumerate(marked.replace(_END, _BEGIN).split(_BEGIN)):
-        if number % 2:
-            spans.append(Span(position, position + len(piece)))
-        position += len(piece)
-    # What the database read has the same length, though not the same hyphens.
-    return spans if position == len(text) else []
 
 
 async def add_context(hits: Sequence[Hit], chunks: int) -> None:

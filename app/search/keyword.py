@@ -11,15 +11,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
-from pgvector import SparseVector
-
 from app.models.collection import Collection
+from app.models.lexicon import lexicon_of
 from app.models.sql import fetch
 from app.search.filters import SQL
 from app.search.question import Question
 from app.search.scope import Ranked, Scope, best_first
+from app.words.asking import asked_lexemes, phrase_query, quoted
+from app.words.reading import placed
+from app.words.slots import slot_of, sparsevec
 
 #: So many candidates are looked for whatever it takes;
 ENOUGH = 1_000
@@ -28,14 +31,11 @@ COMMON = 0.1
 #: nor more than so many.
 CANDIDATES = 10_000
 
-SLOTS = 536_870_912
-
 
 class Word(NamedTuple):
     """A word of the question, as the index has it."""
 
     lexeme: str
-    slot: int
     chunks: int  # How many have it.
 
     def rarity(self, of: int) -> float:
@@ -79,21 +79,51 @@ def by_language(collections: Sequence[Collection]) -> dict[str, list[Collection]
 
 async def terms_of(question: Question, language: str) -> Terms:
     """The question as this language's rules have it: stemmed, without the words that say nothing."""
-    (row,) = await fetch(
+    said = (question.text, *question.phrases, *question.excluded)
+    lexicon = await lexicon_of(language, {each.key for text in said for each in placed(text)})
+    before = await _as_before(question, language)
+    lexemes = asked_lexemes(question.text, lexicon) + before.lexemes
+    musts = [
+        f"{sign} ( {either} )"
+        for sign, texts, others in (
+            ("", question.phrases, before.phrases),
+            ("!", question.excluded, before.excluded),
+        )
+        for text, other in zip_longest(texts, others)
+        if (either := " | ".join(filter(None, (phrase_query(text, lexicon), other))))
+    ]
+    return Terms(list(dict.fromkeys(lexemes)), " & ".join(musts) or None)
+
+
+class _Before(NamedTuple):
+    """A question by the rules that words were read by before these."""
+
+    lexemes: list[str]
+    phrases: list[str | None]
+    excluded: list[str | None]
+
+
+async def _as_before(question: Question, language: str) -> _Before:
+    """Nothing, once all chunks have been read anew."""
+    rows = await fetch(
         """
         SELECT tsvector_to_array(to_tsvector($1::regconfig, readable($2))) AS lexemes,
-            ARRAY(SELECT q::text FROM (
-                SELECT phraseto_tsquery($1::regconfig, readable(phrase)) FROM unnest($3::text[]) AS phrase
-                UNION ALL
-                SELECT !! phraseto_tsquery($1::regconfig, readable(word)) FROM unnest($4::text[]) AS word
-            ) AS musts (q) WHERE numnode(q) > 0) AS musts
+            ARRAY(
+                SELECT NULLIF(phraseto_tsquery($1::regconfig, readable(phrase))::text, '')
+                FROM unnest($3::text[]) AS phrase
+            ) AS phrases,
+            ARRAY(
+                SELECT NULLIF(phraseto_tsquery($1::regconfig, readable(phrase))::text, '')
+                FROM unnest($4::text[]) AS phrase
+            ) AS excluded
+        WHERE EXISTS (SELECT FROM chunk_words WHERE rules < 2)
         """,
         language,
         question.text,
         list(question.phrases),
         list(question.excluded),
     )
-    return Terms(row["lexemes"], " & ".join(f"( {must} )" for must in row["musts"]) or None)
+    return _Before(**rows[0]) if rows else _Before([], [], [])
 
 
 async def _best(
@@ -101,16 +131,16 @@ async def _best(
 ) -> list[Ranked]:
     # Where all is searched, there is nothing to tell apart.
     is_all = scope.condition is None and len(collections) == len(scope.collections)
-    marks = "" if is_all else " | ".join(_quoted(f"={collection.id}") for collection in collections)
+    marks = "" if is_all else " | ".join(quoted(f"={collection.id}") for collection in collections)
     words = await _counted(terms.lexemes, collections, marks)
     chunks = sum(collection.chunks for collection in collections)
     rarest = _rarest(words, chunks)
-    weights = {word.slot - 1: word.rarity(chunks) for word in words}  # Slots: from 0 here, from 1 there.
+    weights = {slot_of(word.lexeme.encode()): word.rarity(chunks) for word in words}
 
     async def ask(candidates: Sequence[Word]) -> list[Ranked]:
         sql = SQL()
-        score = f"(w.weights <#> {sql.value(SparseVector(weights, SLOTS), 'sparsevec')})"
-        any_of = " | ".join(_quoted(word.lexeme) for word in candidates)
+        score = f"(w.weights <#> {sql.value(sparsevec(weights), 'sparsevec')})"
+        any_of = " | ".join(quoted(word.lexeme) for word in candidates)
         matches = [f"w.words @@ {sql.value(_and(marks, any_of), 'tsquery')}"]
         if terms.must:
             matches.append(f"w.words @@ {sql.value(terms.must, 'tsquery')}")
@@ -135,7 +165,7 @@ async def _counted(lexemes: Sequence[str], collections: Sequence[Collection], ma
     """The words that any chunk has, rarest first."""
     rows = await fetch(
         """
-        SELECT lexeme, word_slot(lexeme) AS slot, (
+        SELECT lexeme, (
             SELECT sum(chunks)::bigint FROM word_counts
             WHERE word = lexeme AND collection_id = ANY($2::int[])
         ) AS chunks
@@ -154,10 +184,10 @@ async def _counted(lexemes: Sequence[str], collections: Sequence[Collection], ma
             FROM unnest($1::text[], $2::text[]) AS asked (lexeme, query)
             """,
             unknown,
-            [_and(marks, _quoted(lexeme)) for lexeme in unknown],
+            [_and(marks, quoted(lexeme)) for lexeme in unknown],
         ):
             now[row["lexeme"]] = row["chunks"]
-    words = [Word(row["lexeme"], row["slot"], row["chunks"] or now.get(row["lexeme"], 0)) for row in rows]
+    words = [Word(row["lexeme"], row["chunks"] or now.get(row["lexeme"], 0)) for row in rows]
     return sorted((word for word in words if word.chunks), key=lambda word: word.chunks)
 
 
@@ -176,8 +206,3 @@ def _rarest(words: Sequence[Word], chunks: int) -> list[Word]:
 
 def _and(left: str, right: str) -> str:
     return f"( {left} ) & ( {right} )" if left else right
-
-
-def _quoted(lexeme: str) -> str:
-    escaped = lexeme.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"

@@ -11,7 +11,7 @@ import structlog
 
 from app.core.database import BROKEN
 from app.errors import BatchInterrupted, StorageUnavailable
-from app.models import event_log, webhook_delivery, workers
+from app.models import chunk_words, event_log, webhook_delivery, workers
 from app.models.batch import Batch
 from app.models.collection import Collection
 from app.models.embedded_text import EmbeddedText
@@ -69,6 +69,20 @@ async def keep_counted(*, every_s: float, stored: Callable[[], int]) -> None:
     await _keep(keep_counts, every_s=every_s, stored=stored)
 
 
+async def read_words_anew(every_s: float) -> None:
+    """Read the words that an earlier version has stored by the rules of this one, until all are."""
+    while not await _try(_read_outdated()):  # noqa: ASYNC110 - Until the database is there again.
+        await asyncio.sleep(every_s)
+
+
+async def _read_outdated() -> None:
+    chunks = 0
+    while read := await chunk_words.read_outdated():
+        chunks += read
+    if chunks:
+        log.info("words_read_anew", chunks=chunks)
+
+
 async def keep_collections(store: ContentStore, every_s: float) -> None:
     """Remove those that are being deleted, until cancelled."""
     while True:
@@ -101,8 +115,8 @@ async def remove_deleted(store: ContentStore) -> None:
             await store.delete(*keys)
 
 
-async def _try(work: Coroutine[None, None, object]) -> None:
-    """What fails is told, and done again next time."""
+async def _try(work: Coroutine[None, None, object]) -> bool:
+    """Whether it went well: what fails is told, and done again next time."""
     try:
         await work
     except BROKEN as error:
@@ -111,6 +125,9 @@ async def _try(work: Coroutine[None, None, object]) -> None:
         log.warning("storage_unreachable", error=error.reason)
     except Exception:
         log.exception("cleaning_failed")
+    else:
+        return True
+    return False
 
 
 async def clean(store: ContentStore) -> None:

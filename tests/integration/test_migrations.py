@@ -247,6 +247,35 @@ def test_what_searches_read_can_be_taken_back_and_is_made_of_the_chunks_again(
         assert ask(url, "SELECT indexname FROM pg_indexes WHERE indexname = 'chunks_embedding'")
 
 
+def test_words_of_an_earlier_version_are_marked_and_those_of_this_one_can_be_taken_back(
+    project: Path, url: str
+) -> None:
+    aerich(project, url, "upgrade")
+    fill(url)
+    ask(
+        url,
+        """INSERT INTO chunks
+            (id, document_id, version, ordinal, text, char_start, char_end, headings, token_count)
+        SELECT 1, id, 1, 0, 'The upper gates', 0, 15, '{Locks}', 3
+        FROM documents WHERE status = 'COMPLETED'""",
+    )
+    ask(
+        url,
+        """INSERT INTO chunk_words (chunk_id, document_id, rules, length, words, weights)
+        SELECT 1, id, 2, 1, $$'other':1$$, '{1:1}/536870912' FROM documents WHERE status = 'COMPLETED'""",
+    )
+    aerich(project, url, "downgrade", "--version", "18", "--yes")
+    assert "rules" not in columns(url, "chunk_words")
+    (row,) = ask(url, "SELECT length, words::text, weights::text FROM chunk_words")
+    assert row["length"] == 3
+    assert row["words"].startswith("'=")
+    assert row["words"].endswith(" 'gate':3 'lock':4 'upper':2")
+    assert row["weights"].count(":") == 3
+
+    aerich(project, url, "upgrade")
+    assert [each["rules"] for each in ask(url, "SELECT rules FROM chunk_words")] == [1]
+
+
 def test_where_chunks_end_can_be_taken_back_and_what_is_stored_stays_as_it_is(
     project: Path, url: str
 ) -> None:

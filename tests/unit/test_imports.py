@@ -23,6 +23,7 @@ LAYERS = [
     {"search", "storage", "chunking", "embedding"},
     {"parsing"},
     {"models"},
+    {"words"},
     {"core"},
     {"errors"},
 ]
@@ -32,7 +33,7 @@ LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in 
 ALONE = "client"
 
 # These work on plain values: no settings, no tables.
-PURE = {"parsing", "chunking", "embedding", "storage"}
+PURE = {"parsing", "chunking", "embedding", "storage", "words"}
 
 
 def imports() -> Iterator[tuple[str, str, str]]:
