@@ -44,7 +44,7 @@ class DoorbellConsumer(_RedisConsumer):
     def __init__(self, broker: DoorbellBroker, queue_name: str, prefetch: int, _: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
         self._has_room = threading.Event()
-        self._is_full = False
+        self._is_asleep = False
         self._most = prefetch
         self._done: deque[str] = deque()  # Redis' ids of what is to be acknowledged before the next fetch.
 
@@ -65,9 +65,7 @@ class DoorbellConsumer(_RedisConsumer):
         """Until it is worth looking again, or for a moment; a message that comes meanwhile is fetched."""
         held = self.outstanding_message_count
         if held >= self._most:
-            self._is_full = True
             self._has_room.wait(POLL_S)
-            self._is_full = False
         elif not room:
             self._has_room.wait(ROOM_POLL_S)
         elif held and self.queue_name.endswith(DELAYED):
@@ -76,6 +74,8 @@ class DoorbellConsumer(_RedisConsumer):
             self._wait_for_message()
 
     def _wait_for_message(self) -> None:
+        self._is_asleep = True
+        self._acknowledge_done()  # Of what is done from here on, each thread tells Redis itself.
         try:
             taken = self.broker.take(self.queue_name, IDLE_WAIT_S)
         except redis.RedisError as error:
@@ -83,6 +83,8 @@ class DoorbellConsumer(_RedisConsumer):
             log.debug("queue_not_awaited", error=str(error))
             time.sleep(POLL_S)
             return
+        finally:
+            self._is_asleep = False
         held = self.outstanding_message_count
         if self.broker.room(self.queue_name, held=held, most=self._most):
             self.message_cache = taken
@@ -90,7 +92,7 @@ class DoorbellConsumer(_RedisConsumer):
             self._give_back(taken)
 
     def ack(self, message: dramatiq.MessageProxy) -> None:
-        if self._is_full:  # There are many: this thread has better to do than to wait for Redis each time.
+        if not self._is_asleep:  # Soon it fetches: this thread has better to do than to wait for Redis.
             self._done.append(message.options["redis_message_id"])
             self.queued_message_ids.discard(message.message_id)
             self._note_room()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -261,6 +262,19 @@ def test_what_was_fetched_and_not_begun_is_given_back(client: redis.Redis, broke
     assert [next(other).args, next(other).args] == [("b",), ("c",)]
 
 
+def told_to_wait(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Is set as soon as the consumer waits until there is room for more."""
+    waits = threading.Event()
+    wait = consumer._has_room.wait
+
+    def noted(timeout: float) -> bool:
+        waits.set()
+        return wait(timeout)
+
+    monkeypatch.setattr(consumer._has_room, "wait", noted)
+    return waits
+
+
 def test_a_worker_that_holds_all_it_may_is_woken_when_it_has_done_half(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,30 +283,28 @@ def test_a_worker_that_holds_all_it_may_is_woken_when_it_has_done_half(
         broker.ring.send(word)
     consumer = broker.consume("default", prefetch=4)
     held = [next(consumer) for _ in range(4)]
+    waits = told_to_wait(consumer, monkeypatch)
 
     with ThreadPoolExecutor(1) as threads:
         look = threads.submit(next, consumer)
-        wait_until(lambda: consumer._is_full)
+        assert waits.wait(10)
         consumer.ack(held[0])
         assert not look.done()
         consumer.ack(held[1])
         assert look.result(timeout=10) is None
 
 
-def test_what_is_done_while_a_worker_is_full_is_acknowledged_together(
+def test_what_is_done_before_a_worker_fetches_again_is_acknowledged_together(
     client: redis.Redis, broker: Broker
 ) -> None:
     for word in "abcdef":
         broker.ring.send(word)
     consumer = broker.consume("default", prefetch=4)
     held = [next(consumer) for _ in range(4)]
-    with ThreadPoolExecutor(1) as threads:
-        look = threads.submit(next, consumer)
-        wait_until(lambda: consumer._is_full)
-        client.config_resetstat()
-        consumer.ack(held[0])
-        consumer.ack(held[1])
-        look.result(timeout=10)
+    client.config_resetstat()
+    consumer.ack(held[0])
+    consumer.ack(held[1])
+    assert client.hlen("t:default.msgs") == 6
 
     assert next(consumer).args == ("e",)
     assert client.info("commandstats")["cmdstat_exec"]["calls"] == 1
@@ -301,6 +313,27 @@ def test_what_is_done_while_a_worker_is_full_is_acknowledged_together(
         consumer.ack(message)
     consumer.close()
     assert client.hlen("t:default.msgs") == 2
+
+
+def test_what_is_done_while_a_worker_waits_for_messages_is_acknowledged_at_once(
+    client: redis.Redis, broker: Broker
+) -> None:
+    for word in "ab":
+        broker.ring.send(word)
+    consumer = broker.consume("default", prefetch=4)
+    first, second = next(consumer), next(consumer)
+    consumer.ack(first)
+
+    with ThreadPoolExecutor(1) as threads:
+        look = threads.submit(next, consumer)
+        wait_until(
+            lambda: client.hlen("t:default.msgs") == 1 and client.info("clients")["blocked_clients"] == 1
+        )
+        consumer.ack(second)
+        assert client.hlen("t:default.msgs") == 0
+        assert not look.done()
+        broker.ring.send("c")
+        assert look.result(timeout=10).args == ("c",)
 
 
 def test_a_worker_looks_at_its_delayed_messages_instead_of_waiting_for_others(
