@@ -25,16 +25,17 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
-from pgvector.asyncpg import register_vector
 
+from app.core.database import prepare_connection
 from app.embedding.minilm import MiniLMEmbedder
-from app.models.chunk import STORE_WORDS
+from app.models.chunk_words import Said, store
 from app.models.vector_parts import WORTH_AN_INDEX
 from bench.cranfield import cranfield
 from bench.support import conditions, counted, service
 
 PER_DOCUMENT = 5
 COLLECTIONS = 100
+WEIGHED_LENGTH = 60.0
 NOISE = 0.6  # As long as so much of the vector itself: the cosine of two copies is about 0.75.
 CASES: dict[str, dict[str, Any]] = {
     "keyword": {"mode": "keyword"},
@@ -69,18 +70,21 @@ async def fill(
 ) -> dict[str, float]:
     """Store so many chunks; seconds by what took them."""
     connection = await asyncpg.connect(database_url)
-    await register_vector(connection)
+    await prepare_connection(connection)
     took: dict[str, float] = {}
     chance, dice = random.Random(7), np.random.default_rng(7)
     sentences = [s.strip() for text in texts for s in re.split(r"(?<= \.) ", text) if len(s) > 40]
     try:
-        await connection.execute(
+        made = await connection.fetch(
             "INSERT INTO collections (name, weighed_length, space_id)"
-            " SELECT 'c' || n, 60, 1 FROM generate_series(0, 99) AS n"
+            " SELECT 'c' || n, $1, 1 FROM generate_series(0, $2) AS n RETURNING id, name",
+            WEIGHED_LENGTH,
+            COLLECTIONS - 1,
         )
+        collections = {row["name"]: row["id"] for row in made}
         next_id = itertools.count(1)
         for first in range(0, chunks, 5000):
-            documents, rows, stored = [], [], []
+            documents, rows, said, stored = [], [], [], []
             noise = dice.standard_normal((5000, vectors.shape[1]), np.float32)
             noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
             own = vectors[dice.integers(0, len(vectors), 5000)] + noise
@@ -88,12 +92,25 @@ async def fill(
             for number in range(first // PER_DOCUMENT, (first + 5000) // PER_DOCUMENT):
                 document_id = uuid4()
                 metadata = f'{{"hundredth": {number % 101 % 100}, "half": {number % 2}}}'
-                documents.append((document_id, f"c{number % COLLECTIONS}", f"{number:064d}", metadata))
+                collection = f"c{number % COLLECTIONS}"
+                documents.append((document_id, collection, f"{number:064d}", metadata))
                 for ordinal in range(PER_DOCUMENT):
                     text = " ".join(chance.sample(sentences, 6))
                     chunk_id = next(next_id)
                     rows.append(
                         (chunk_id, document_id, 1, ordinal, "", text, 0, len(text), None, None, [], 150)
+                    )
+                    said.append(
+                        Said(
+                            chunk_id,
+                            document_id,
+                            text,
+                            [],
+                            None,
+                            collections[collection],
+                            "english",
+                            WEIGHED_LENGTH,
+                        )
                     )
                     stored.append((chunk_id, 1, document_id, HalfVector(own[len(stored)])))
             begun = time.perf_counter()
@@ -124,7 +141,7 @@ async def fill(
             )
             took["rows"] = took.get("rows", 0) + time.perf_counter() - begun
             begun = time.perf_counter()
-            await connection.execute(STORE_WORDS, [row[0] for row in rows], [None] * len(rows))
+            await store(connection, said)
             took["words"] = took.get("words", 0) + time.perf_counter() - begun
             begun = time.perf_counter()
             await connection.copy_records_to_table(

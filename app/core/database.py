@@ -130,7 +130,7 @@ def tortoise_config(
     connection["credentials"] |= {
         "minsize": 1,
         "maxsize": settings.DATABASE_POOL_SIZE,
-        "init": _prepare_connection,
+        "init": prepare_connection,
         "connection_class": _StatelessConnection,
         "command_timeout": command_timeout_s,
         "server_settings": {
@@ -168,7 +168,8 @@ def __getattr__(name: str) -> dict[str, Any]:
     raise AttributeError(name)
 
 
-async def _prepare_connection(connection: asyncpg.Connection) -> None:
+async def prepare_connection(connection: asyncpg.Connection) -> None:
+    """Let it take and give vectors, and words in PostgreSQL's own format."""
     # The extension comes with the first migration; before it there are no vectors to read.
     with suppress(ValueError):
         await register_vector(connection)

@@ -10,8 +10,8 @@ import asyncpg
 from app.models.sql import fetch
 from app.words.lexicon import BETWEEN_STEMS, Lexicon
 
-#: So many keys are known, at some 400 bytes each; then all are forgotten, and the usual ones soon are back.
-KEYS_KEPT = 32_768
+#: When the lexicons of all languages are so large, all is forgotten, and the usual words soon are back.
+BYTES_KEPT = 24 * 1024 * 1024
 
 _lexicons: dict[str, Lexicon] = defaultdict(Lexicon)
 
@@ -30,11 +30,10 @@ async def lexicon_of(
     lexicon = _lexicons[language]
     if lexicon.knows(keys):  # As most are, in a long import.
         return lexicon
-    unknown = lexicon.unknown(keys)
-    if sum(map(len, _lexicons.values())) + len(unknown) > KEYS_KEPT:
+    if sum(each.size_bytes for each in _lexicons.values()) > BYTES_KEPT:
         _lexicons.clear()  # Whoever has one in hand goes on with it.
         lexicon = _lexicons[language]
-        unknown = lexicon.unknown(keys)
+    unknown = lexicon.unknown(keys)
     forms = (form for forms in unknown.values() for form in forms.forms)
     asked = list(dict.fromkeys(text for form in forms for text in form.asked))
     stems: list[str] = []

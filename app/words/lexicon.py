@@ -38,6 +38,7 @@ class Lexicon:
 
     def __init__(self) -> None:
         self._keys: dict[str, int] = {}
+        self._characters = 0
         # By the number of a key: how many places its parts take, and where its terms begin and end.
         self._widths = np.zeros(0, np.int64)
         self._ends = np.zeros(1, np.int64)
@@ -49,8 +50,10 @@ class Lexicon:
         self.heads: list[bytes] = []
         self.slots = np.zeros(0, np.int64)
 
-    def __len__(self) -> int:
-        return len(self._keys)
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes of memory."""
+        return 200 * len(self._keys) + 4 * self._characters + 250 * len(self.heads) + 16 * len(self._places)
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether all of them are known."""
@@ -70,6 +73,7 @@ class Lexicon:
         new = {key: forms for key, forms in unknown.items() if key not in self._keys}
         terms = [list(dict.fromkeys(_terms_of(forms, stems))) for forms in new.values()]
         self._keys |= zip(new, range(len(self._keys), len(self._keys) + len(new)), strict=True)
+        self._characters += sum(map(len, new))
         counts = np.fromiter(map(len, terms), np.int64, len(terms))
         self._ends = np.append(self._ends, self._ends[-1] + counts.cumsum())
         self._widths = np.append(self._widths, [forms.width for forms in new.values()]).astype(np.int64)
