@@ -54,22 +54,28 @@ async def retitle(document_id: UUID) -> None:
     await _read_anew("c.document_id = $1 AND c.ordinal = 0", document_id)
 
 
-async def read_outdated() -> int:
+async def read_outdated(*, after: int) -> list[int]:
     """Read chunks anew whose words an earlier version has read, by its rules. Any number may do it at once.
 
+    Args:
+        after: No chunk up to this id.
+
     Returns:
-        How many; 0 when there are no more, but for those that others have in hand.
+        Their ids, in order; none when there are no more, but for those that others have in hand.
     """
     async with transaction() as db:
         rows = await fetch(
             f"""
-            SELECT chunk_id FROM chunk_words WHERE rules < {RULES}
+            SELECT chunk_id FROM chunk_words WHERE rules < {RULES} AND chunk_id > $1
             ORDER BY chunk_id LIMIT {READ_ANEW_AT_ONCE} FOR UPDATE SKIP LOCKED
             """,
+            after,
             db=db,
         )
-        await _read_anew("c.id = ANY($1::bigint[])", [row["chunk_id"] for row in rows])
-    return len(rows)
+        ids = [row["chunk_id"] for row in rows]
+        if ids:
+            await _read_anew("c.id = ANY($1::bigint[])", ids)
+    return ids
 
 
 async def _read_anew(condition: str, value: Any) -> None:

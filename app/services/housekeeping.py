@@ -76,9 +76,11 @@ async def read_words_anew(every_s: float) -> None:
 
 
 async def _read_outdated() -> None:
-    chunks = 0
-    while read := await chunk_words.read_outdated():
-        chunks += read
+    chunks = after = 0
+    # From the last one on: what was read leaves traces in the index until they are vacuumed away.
+    while (ids := await chunk_words.read_outdated(after=after)) or after:
+        chunks += len(ids)
+        after = ids[-1] if ids else 0  # Once more, for those that others had in hand and left.
     if chunks:
         log.info("words_read_anew", chunks=chunks)
 

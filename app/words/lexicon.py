@@ -27,10 +27,8 @@ class Occurrences(NamedTuple):
 
     lexemes: NDArray[np.int64]  # (n,), their numbers.
     keys: NDArray[np.int64]  # (n,), which of the keys each is of.
-    places: NDArray[np.int64]  # (n,), from 0, as if the keys were one text;
-    begins: NDArray[
-        np.int64
-    ]  # and (number of keys + 1,), where each key begins, and where the last one ends.
+    places: NDArray[np.int64]  # (n,), from 0, as if the keys were one text.
+    begins: NDArray[np.int64]  # (keys + 1,): the place where each key begins, and where the last one ends.
 
 
 class Lexicon:

@@ -21,6 +21,9 @@ B = 0.75
 LAST_PLACE = 16_383
 MOST_PLACES = 255
 
+#: A `sparsevec` has no more; of a passage of more lexemes, some are found and not weighed.
+MOST_WEIGHTS = 16_000
+
 #: Of them, of slots and of lexemes, the numbers fit into one of 63 bits.
 MOST_PASSAGES = 512
 _LEXEME_BITS = 25
@@ -128,5 +131,5 @@ def _sparsevecs(passages: Sequence[Passage], counted: _Counted, lengths: NDArray
         struct.pack("!iii", SLOTS, end - begin, 0)
         + indices[4 * begin : 4 * end]
         + values[4 * begin : 4 * end]
-        for begin, end in pairwise(bounds)
+        for begin, end in ((begin, min(end, begin + MOST_WEIGHTS)) for begin, end in pairwise(bounds))
     ]

@@ -1,4 +1,4 @@
-"""What is known about words: asked once, forgotten when it is too much, and the same for all who ask at once."""
+"""What is known about words: asked once, forgotten when it is too much, the same for all who ask at once."""
 
 from __future__ import annotations
 

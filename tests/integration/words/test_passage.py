@@ -16,7 +16,7 @@ from app.core.database import database
 from app.models.lexicon import lexicon_of
 from app.models.sql import fetch
 from app.words.lexicon import Lexicon
-from app.words.passage import MOST_PASSAGES, Passage, passage_words
+from app.words.passage import MOST_PASSAGES, MOST_WEIGHTS, Passage, passage_words
 from app.words.reading import written
 from app.words.slots import slot_of, sparsevec
 
@@ -82,6 +82,12 @@ async def test_words_are_those_of_postgresql_where_nothing_ties_them() -> None:
 async def test_a_text_of_many_words_keeps_as_many_places_as_postgresql() -> None:
     text = " ".join(f"w{number % 9000} gate" for number in range(20_000))
     assert await ours(text) == [await postgresqls(text)]
+
+
+async def test_of_more_words_than_can_be_weighed_all_are_found() -> None:
+    (row,) = await ours(" ".join(f"w{number}" for number in range(MOST_WEIGHTS + 1)))
+    assert (row["length"], row["words"].count(":")) == (MOST_WEIGHTS + 1, MOST_WEIGHTS + 1)
+    assert row["weights"].count(":") == MOST_WEIGHTS
 
 
 async def test_as_many_passages_as_there_may_be() -> None:
