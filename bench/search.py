@@ -35,7 +35,6 @@ from bench.support import conditions, counted, service
 
 PER_DOCUMENT = 5
 COLLECTIONS = 100
-WEIGHED_LENGTH = 60.0
 NOISE = 0.6  # As long as so much of the vector itself: the cosine of two copies is about 0.75.
 CASES: dict[str, dict[str, Any]] = {
     "keyword": {"mode": "keyword"},
@@ -75,15 +74,15 @@ async def fill(
     chance, dice = random.Random(7), np.random.default_rng(7)
     sentences = [s.strip() for text in texts for s in re.split(r"(?<= \.) ", text) if len(s) > 40]
     try:
-        made = await connection.fetch(
+        await connection.execute(
             "INSERT INTO collections (name, weighed_length, space_id)"
-            " SELECT 'c' || n, $1, 1 FROM generate_series(0, $2) AS n RETURNING id, name",
-            WEIGHED_LENGTH,
-            COLLECTIONS - 1,
+            " SELECT 'c' || n, 60, 1 FROM generate_series(0, 99) AS n"
         )
-        collections = {row["name"]: row["id"] for row in made}
         next_id = itertools.count(1)
         for first in range(0, chunks, 5000):
+            # The workers count meanwhile, and what comes later is weighed by that.
+            known = await connection.fetch("SELECT id, name, weighed_length FROM collections")
+            collections = {row["name"]: row for row in known}
             documents, rows, said, stored = [], [], [], []
             noise = dice.standard_normal((5000, vectors.shape[1]), np.float32)
             noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
@@ -92,8 +91,8 @@ async def fill(
             for number in range(first // PER_DOCUMENT, (first + 5000) // PER_DOCUMENT):
                 document_id = uuid4()
                 metadata = f'{{"hundredth": {number % 101 % 100}, "half": {number % 2}}}'
-                collection = f"c{number % COLLECTIONS}"
-                documents.append((document_id, collection, f"{number:064d}", metadata))
+                collection = collections[f"c{number % COLLECTIONS}"]
+                documents.append((document_id, collection["name"], f"{number:064d}", metadata))
                 for ordinal in range(PER_DOCUMENT):
                     text = " ".join(chance.sample(sentences, 6))
                     chunk_id = next(next_id)
@@ -107,9 +106,9 @@ async def fill(
                             text,
                             [],
                             None,
-                            collections[collection],
+                            collection["id"],
                             "english",
-                            WEIGHED_LENGTH,
+                            collection["weighed_length"],
                         )
                     )
                     stored.append((chunk_id, 1, document_id, HalfVector(own[len(stored)])))

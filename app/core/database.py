@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 from aerich import Command
 from aerich.models import Aerich
-from pgvector.asyncpg import register_vector
+from pgvector import HalfVector
 from tortoise import Tortoise
 from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.exceptions import DBConnectionError, OperationalError
@@ -82,6 +82,14 @@ SURROUNDINGS: dict[str, type[ServiceError]] = {
     "XX001": DatabaseUnavailable,  # Its data are damaged; its own log says where.
     "XX002": DatabaseUnavailable,
 }
+
+#: Types that asyncpg does not know; each costs a new connection a round trip. Words are put together in their
+#: binary formats (app/words): made of objects, they would take most of the time.
+CODECS = (
+    ("halfvec", "public", HalfVector.to_binary, HalfVector.from_binary),
+    ("sparsevec", "public", bytes, bytes),
+    ("tsvector", "pg_catalog", bytes, bytes),
+)
 
 #: How long a statement may take before it counts as lost.
 COMMAND_TIMEOUT_S = 30
@@ -169,14 +177,12 @@ def __getattr__(name: str) -> dict[str, Any]:
 
 
 async def prepare_connection(connection: asyncpg.Connection) -> None:
-    """Let it take and give vectors, and words in PostgreSQL's own format."""
+    """Let it take and give vectors, and words in PostgreSQL's own formats."""
     # The extension comes with the first migration; before it there are no vectors to read.
     with suppress(ValueError):
-        await register_vector(connection)
-        # Put together in their binary formats (app/words): made of objects, they would take most of the time.
-        for name, schema in (("sparsevec", "public"), ("tsvector", "pg_catalog")):
+        for name, schema, encoder, decoder in CODECS:
             await connection.set_type_codec(
-                name, schema=schema, encoder=bytes, decoder=bytes, format="binary"
+                name, schema=schema, encoder=encoder, decoder=decoder, format="binary"
             )
 
 
