@@ -30,7 +30,8 @@ _UNSPACED = (
 #: found when a key is looked at closely (`forms.py`), as are soft hyphens and the like, which are in words.
 _APART = (
     r"\s\x00-\x2d\x2f\x3a-\x3f\x5b-\x5e\x60\x7b-\x9f\xa1-\xa9\xab\xac\xae-\xb1\xb4\xb6-\xb8\xbb\xbf\xd7\xf7"
-    r"\u200b\u2010-\u205e\u2190-\u245f\u2500-\u2bff\u2e00-\u2e2e\u2e30-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d\u30a0\u30fb"
+    r"\u200b\u2010-\u205e\u2190-\u245f\u2500-\u2bff\u2e00-\u2e2e\u2e30-\u2e7f"
+    r"\u3000-\u3004\u3008-\u3020\u3030\u303d\u30a0\u30fb"
     r"\ufe30-\ufe6b\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
 

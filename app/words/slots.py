@@ -5,11 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-#: The vectors' dimensions.
-SLOTS = 536_870_912
-
-#: Of a slot.
+#: The vectors have a dimension for each number of so many bits.
 SLOT_BITS = 29
+SLOTS = 1 << SLOT_BITS
 
 _32_BITS = 0xFFFF_FFFF
 
