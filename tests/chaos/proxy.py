@@ -23,7 +23,10 @@ IDLE = b"I"
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Every `every`-th reply to statements that contain `text` is lost."""
+    """The first reply to statements that contain `text` is lost, and every `every`-th after it.
+
+    The first, as there may be fewer than `every` of them: a worker claims many documents by one statement.
+    """
 
     name: str
     text: bytes
@@ -143,7 +146,7 @@ class PostgresProxy:
         for loss in self._losses:
             if loss.text in text:
                 self._seen[loss.name] += 1
-                return loss.name if self._seen[loss.name] % loss.every == 0 else None
+                return loss.name if self._seen[loss.name] % loss.every == 1 else None
         return None
 
     async def _replies(
