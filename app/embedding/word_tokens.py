@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from operator import itemgetter
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +20,22 @@ WORD = re.compile(r" *[^ \n]+| +|\n+")
 
 #: A longer word is not kept: it hardly comes again.
 LONGEST_KEPT = 48
-#: So many words are kept, at 300 to 700 bytes each; then all are forgotten, and the usual ones soon are back.
+#: So many words are kept, and those of one more text, at 300 to 700 bytes each; then all are forgotten, and
+#: the usual ones soon are back.
 WORDS_KEPT = 32_768
 
+#: Two int32.
+SPAN_BYTES = 8
 
-class _Tokens(NamedTuple):
-    """Of one word, as bytes: those of many words are put together faster than numbers.
+
+class _Known(NamedTuple):
+    """The tokens of words, as bytes: those of many words are put together faster than numbers.
 
     A token that is nothing but white space has an id and no span.
     """
 
-    ids: bytes  # Of an int32 each.
-    spans: bytes  # Where each begins and ends in the word, leading blanks left out: two int32 each.
-    span_count: int
-
-
-#: Of `_Tokens`.
-_ids, _spans, _span_count = map(itemgetter, range(3))
+    ids: dict[str, bytes]  # Of an int32 each.
+    spans: dict[str, bytes]  # Where each begins and ends in the word, leading blanks left out.
 
 
 class WordTokens:
@@ -61,7 +59,7 @@ class WordTokens:
         self._special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
         self._single = Tokenizer.from_str(tokenizer.to_str())
         self._single.normalizer = None
-        self._known: dict[str, _Tokens] = {}
+        self._known = _Known({}, {})
 
     def ids(self, text: str) -> NDArray[np.int32]:
         """Of all tokens: (n,)."""
@@ -69,22 +67,20 @@ class WordTokens:
         if words is None:
             (encoding,) = self._whole.encode_batch_fast([encodable(text)], add_special_tokens=False)
             return np.array(encoding.ids, np.int32)
-        return np.frombuffer(b"".join(map(_ids, self._tokens_of(words))), np.int32)
+        return np.frombuffer(b"".join(self._of(words, "ids")), np.int32)
 
     def offsets(self, text: str) -> NDArray[np.int32]:
         """Where each begins and ends: (n, 2), leading white space left out, and so tokens of nothing else."""
         words = self._words(text)
         if words is None:
-            # Not `encode`, which keeps the interpreter to itself, so that no request is answered.
             (encoding,) = self._whole.encode_batch([encodable(text)], add_special_tokens=False)
             return offsets_of(list(_spans_of(text, encoding)))
-        tokens = self._tokens_of(words)
         lengths = np.fromiter(map(len, words), np.int32, len(words))
         # The blank before the first word is not in the text.
         begins = np.cumsum(lengths, dtype=np.int32) - lengths - 1
-        counts = np.fromiter(map(_span_count, tokens), np.int32, len(words))
-        spans = np.frombuffer(b"".join(map(_spans, tokens)), np.int32).reshape(-1, 2)
-        return spans + np.repeat(begins, counts)[:, None]
+        spans = self._of(words, "spans")
+        counts = np.fromiter(map(len, spans), np.int32, len(spans)) // SPAN_BYTES
+        return np.frombuffer(b"".join(spans), np.int32).reshape(-1, 2) + np.repeat(begins, counts)[:, None]
 
     def _words(self, text: str) -> list[str] | None:
         """With the blanks before them; None for a text that has to be tokenised as a whole."""
@@ -92,29 +88,36 @@ class WordTokens:
             return None
         return WORD.findall(f" {encodable(text)}") if text else []  # With the blank that its normaliser adds.
 
-    def _tokens_of(self, words: Sequence[str]) -> list[_Tokens]:
-        known = self._known
+    def _of(self, words: Sequence[str], what: Literal["ids", "spans"]) -> list[bytes]:
+        """What is known of each."""
         try:
-            return list(map(known.__getitem__, words))
-        except KeyError:  # Looked for in this way, as most texts of a long import have no new word.
-            new = self._tokenised([word for word in set(words) if word not in known])
-        self._keep({word: tokens for word, tokens in new.items() if len(word) <= LONGEST_KEPT})
-        return [new[word] if word in new else known[word] for word in words]
+            return list(map(getattr(self._known, what).__getitem__, words))
+        except KeyError:
+            return list(map(getattr(self._learnt(words), what).__getitem__, words))
 
-    def _keep(self, new: Mapping[str, _Tokens]) -> None:
-        if len(self._known) + len(new) > WORDS_KEPT:
-            self._known = {}
-        self._known.update(new)
+    def _learnt(self, words: Sequence[str]) -> _Known:
+        """What knows all of these, some of which are new."""
+        if len(self._known.spans) > WORDS_KEPT:
+            self._known = _Known({}, {})  # Whoever has the other in hand goes on with it.
+        known = self._known
+        new = {word: self._tokenised(word) for word in set(words).difference(known.spans)}
+        for word, tokens in new.items():
+            if len(word) <= LONGEST_KEPT:
+                known.ids[word], known.spans[word] = tokens
+        if all(len(word) <= LONGEST_KEPT for word in new):
+            return known
+        said = {word: new[word] if word in new else (known.ids[word], known.spans[word]) for word in words}
+        return _Known(*({word: tokens[of] for word, tokens in said.items()} for of in range(2)))
 
-    def _tokenised(self, words: Sequence[str]) -> dict[str, _Tokens]:
-        normalised = [word.replace(" ", BLANK) for word in words]
-        encodings = self._single.encode_batch(normalised, add_special_tokens=False)
-        return {word: _tokens(word, encoding) for word, encoding in zip(words, encodings, strict=True)}
-
-
-def _tokens(word: str, encoding: Encoding) -> _Tokens:
-    spans = offsets_of(list(_spans_of(word, encoding)))
-    return _Tokens(np.array(encoding.ids, np.int32).tobytes(), spans.tobytes(), len(spans))
+    def _tokenised(self, word: str) -> tuple[bytes, bytes]:
+        """Its ids and spans."""
+        normalised = word.replace(" ", BLANK)
+        if len(word) <= LONGEST_KEPT:  # A batch wakes threads for it, which takes twice as long.
+            encoding = self._single.encode(normalised, add_special_tokens=False)
+        else:  # `encode` keeps the interpreter to itself, so that no request is answered.
+            (encoding,) = self._single.encode_batch([normalised], add_special_tokens=False)
+        spans = offsets_of(list(_spans_of(word, encoding)))
+        return np.array(encoding.ids, np.int32).tobytes(), spans.tobytes()
 
 
 def _spans_of(text: str, encoding: Encoding) -> Iterator[tuple[int, int]]:

@@ -28,12 +28,13 @@ async def lexicon_of(
         connection: What to ask on; any one when None.
     """
     lexicon = _lexicons[language]
-    if lexicon.knows(keys):  # As most are, in a long import.
+    unknown = lexicon.unknown(keys)
+    if not unknown:
         return lexicon
     if sum(each.size_bytes for each in _lexicons.values()) > BYTES_KEPT:
         _lexicons.clear()  # Whoever has one in hand goes on with it.
         lexicon = _lexicons[language]
-    unknown = lexicon.unknown(keys)
+        unknown = lexicon.unknown(keys)
     forms = (form for forms in unknown.values() for form in forms.forms)
     asked = list(dict.fromkeys(text for form in forms for text in form.asked))
     stems: list[str] = []

@@ -53,10 +53,6 @@ class Lexicon:
         """About what it takes of memory."""
         return 200 * len(self._keys) + 4 * self._characters + 250 * len(self.heads) + 16 * len(self._places)
 
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether all of them are known."""
-        return all(map(self._keys.__contains__, keys))
-
     def unknown(self, keys: Iterable[str]) -> dict[str, Forms]:
         """Those that are not known yet, with the forms that a dictionary is asked about."""
         return {key: forms_of(key) for key in set(keys).difference(self._keys)}
