@@ -117,16 +117,18 @@ async def _weigh(collection: Collection) -> None:
     average = collection.counted_words / collection.counted_chunks
     if abs(average - collection.weighed_length) <= DRIFT * collection.weighed_length:
         return
-    # From here on, what is stored is weighed by the new one; what a process stores just now by the old
-    # one is found by the count after this.
+    # From here on, what is stored is weighed by the new one. What a process stores just now by the old one
+    # may stay as it is until the average moves again: it is off by little more than this.
     await fetch("UPDATE collections SET weighed_length = $2 WHERE id = $1", collection.id, average)
+    # Chunks that come during an import are not run after: they are weighed already.
+    newest = await fetch("SELECT last_value AS id FROM chunks_id_seq")
     last = 0
     while True:
         rows = await fetch(
             f"""
             WITH batch AS (
                 SELECT chunk_id FROM chunk_words
-                WHERE words @@ '''={collection.id}'''::tsquery AND chunk_id > $1
+                WHERE words @@ '''={collection.id}'''::tsquery AND chunk_id > $1 AND chunk_id <= $3
                 ORDER BY chunk_id LIMIT {WEIGHED_AT_ONCE}
             ), weighed AS (
                 UPDATE chunk_words AS w SET weights = word_weights(words, length, $2)
@@ -136,6 +138,7 @@ async def _weigh(collection: Collection) -> None:
             """,
             last,
             average,
+            newest[0]["id"],
         )
         if rows[0]["last"] is None:
             return

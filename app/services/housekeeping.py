@@ -35,6 +35,10 @@ REMOVED_CHUNKS = 20_000
 #: Batches that go in one statement, each with ten thousand items or so.
 BATCHES = 10
 
+#: Words are counted no less often: the sooner the length of a new collection's chunks is known, the fewer of
+#: them are weighed by another one, and anew.
+COUNTED_EVERY_S = 1
+
 #: So many times longer a chore rests where nothing is stored that could make it necessary.
 IDLE_TIMES = 6
 
@@ -66,7 +70,7 @@ async def keep_indexed(
 
 async def keep_counted(*, every_s: float, stored: Callable[[], int]) -> None:
     """Count the words of collections, until cancelled; see `_keep`."""
-    await _keep(keep_counts, every_s=every_s, stored=stored)
+    await _keep(keep_counts, every_s=min(every_s, COUNTED_EVERY_S), stored=stored)
 
 
 async def read_words_anew(every_s: float) -> None:
