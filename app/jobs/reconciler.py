@@ -15,7 +15,7 @@ from tortoise.exceptions import OperationalError
 from app.core.broker import QueueState
 from app.core.database import BROKEN, SILENT_AT_MOST_S
 from app.jobs.lanes import Lanes
-from app.models import backlog
+from app.models import backlog, workers
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +61,7 @@ class Reconciler:
         self._sweeps: asyncio.Task[None] | None = None
         self._lanes = lanes
         self._silent_since: float | None = None
+        self._torn: dict[workers.Lifeline, float] = {}  # Since when.
 
     # --- its life -------------------------------------------------------------------------------------------
 
@@ -113,6 +114,7 @@ class Reconciler:
         Raises:
             redis.RedisError: The queue does not answer; what concerns the database alone has been done.
         """
+        await self._give_up_the_dead()
         await self._end_silent_writers()
         reaped = await backlog.reap(limit=BATCH, backoff_s=self._backoff_s)
         for document_id in reaped:
@@ -128,6 +130,15 @@ class Reconciler:
             # every document has its turn, however long the queue stays long.
             self._lanes.open(self._work_on_next())
         return BATCH in {len(reaped), len(unsent)}
+
+    async def _give_up_the_dead(self) -> None:
+        """Those whose lifeline was torn at the sweep before, too: who lives has tied another one since."""
+        now = time.monotonic()
+        self._torn = {lifeline: self._torn.get(lifeline, now) for lifeline in await workers.torn()}
+        dead = [lifeline for lifeline, since in self._torn.items() if now - since > self._every_s / 2]
+        if dead:
+            for name in await workers.give_up(dead):
+                log.warning("worker_lost", worker=name)
 
     async def _end_silent_writers(self) -> None:
         try:

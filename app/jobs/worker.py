@@ -6,12 +6,13 @@ import asyncio
 import ctypes
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import cache, partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -49,8 +50,16 @@ _resources: WorkerResources | None = None
 
 
 def worker_name() -> str:
-    """Names this process in leases and logs."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Names this process, and no other one ever, in leases and logs: `host:pid:nonce`.
+
+    In a container that is started again, the same programs have the same process ids.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{_nonce(os.getpid())}"
+
+
+@cache
+def _nonce(pid: int) -> str:  # noqa: ARG001 - A process that is forked has one of its own.
+    return secrets.token_hex(3)
 
 
 def worker_resources() -> WorkerResources:
@@ -120,7 +129,12 @@ class WorkerLifecycle(Middleware):
         self.reconciler.start()
         self._open_things.push_async_callback(self.reconciler.close)
         await self._open_things.enter_async_context(
-            seen_alive(worker_name(), every_s=self.settings.BEAT_S, for_s=self.settings.LEASE_S)
+            seen_alive(
+                worker_name(),
+                partial(connect, self.settings),
+                every_s=self.settings.BEAT_S,
+                for_s=self.settings.LEASE_S,
+            )
         )
         for name, chore in {
             "housekeeping": keep_house(_resources.store, events_kept_h=self.settings.EVENTS_KEPT_H),

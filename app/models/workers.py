@@ -1,13 +1,20 @@
-"""Which worker processes are alive, idle ones too: each says so in `workers` as often as it beats."""
+"""Which worker processes are alive, idle ones too: each says so in `workers` as often as it beats.
+
+That one has died can be seen at once. Its lifeline is a lock on a connection of its own: the server lets go
+of it when the process ends, however it ends. It shows neither that one stands still nor that its machine is
+gone; then its leases run out.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
+
+import asyncpg
 
 from app.models.sql import fetch
 
@@ -34,16 +41,78 @@ class Alive:
     held: list[Held] = field(default_factory=list)
 
 
-async def say_alive(name: str, *, for_s: float) -> None:
-    """This worker will be taken for alive until so many seconds from now."""
-    await fetch(
+class Lifeline(NamedTuple):
+    """A worker, and the key of a lock that nobody else ever has."""
+
+    worker: str
+    key: int
+
+
+async def tie(connection: asyncpg.Connection, key: int) -> int:
+    """Lock a key until the connection ends; the server process that has it."""
+    return int(await connection.fetchval("SELECT pg_backend_pid() FROM pg_advisory_lock($1)", key))
+
+
+async def say_alive(
+    name: str, *, for_s: float, key: int | None = None, connection: asyncpg.Connection | None = None
+) -> int:
+    """This worker will be taken for alive until so many seconds from now.
+
+    Args:
+        name: The worker.
+        for_s: That is.
+        key: Of its lifeline; None if it has none.
+        connection: What to say it on; any one when None.
+
+    Returns:
+        The server process that heard it.
+    """
+    saying = (
         """
-        INSERT INTO workers (name, alive_until) VALUES ($1, now() + make_interval(secs => $2))
-        ON CONFLICT (name) DO UPDATE SET alive_until = EXCLUDED.alive_until RETURNING name
+        INSERT INTO workers (name, alive_until, lifeline) VALUES ($1, now() + make_interval(secs => $2), $3)
+        ON CONFLICT (name) DO UPDATE SET alive_until = EXCLUDED.alive_until, lifeline = EXCLUDED.lifeline
+        RETURNING pg_backend_pid() AS backend
         """,
         name,
         for_s,
+        key,
     )
+    rows = await (fetch(*saying) if connection is None else connection.fetch(*saying))
+    return int(rows[0]["backend"])
+
+
+async def torn() -> set[Lifeline]:
+    """Lifelines that nobody holds: of workers that have died, or are about to take another one."""
+    rows = await fetch(
+        """
+        WITH tied AS MATERIALIZED (SELECT name, lifeline FROM workers WHERE lifeline IS NOT NULL)
+        SELECT name, lifeline FROM tied WHERE pg_try_advisory_xact_lock_shared(lifeline)
+        """
+    )
+    return {Lifeline(row["name"], row["lifeline"]) for row in rows}
+
+
+async def give_up(lifelines: Collection[Lifeline]) -> list[str]:
+    """Let the leases run out of workers that have not taken another one since; the names of these."""
+    rows = await fetch(
+        """
+        WITH gone AS (
+            DELETE FROM workers AS w USING unnest($1::text[], $2::bigint[]) AS torn (name, lifeline)
+            WHERE w.name = torn.name AND w.lifeline = torn.lifeline RETURNING w.name
+        ), ended AS (
+            UPDATE documents SET lease_expires_at = LEAST(lease_expires_at, now())
+            WHERE id IN (
+                SELECT id FROM documents
+                WHERE status = 'PROCESSING' AND lease_owner IN (SELECT name FROM gone)
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
+        )
+        SELECT name FROM gone
+        """,
+        [lifeline.worker for lifeline in lifelines],
+        [lifeline.key for lifeline in lifelines],
+    )
+    return [row["name"] for row in rows]
 
 
 async def say_gone(name: str) -> None:

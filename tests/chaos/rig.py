@@ -50,6 +50,11 @@ class Scale:
         """The promise: a lease, a sweep, and a second to pick it up."""
         return self.lease_s + self.sweep_s + 1 + self.leeway_s
 
+    @property
+    def noticed_s(self) -> float:
+        """The promise for a worker that is dead, while others live: two sweeps, and a second to pick it up."""
+        return 2 * self.sweep_s + 1 + self.leeway_s
+
     def environment(self) -> dict[str, str]:
         return {"LEASE_S": f"{self.lease_s}", "BEAT_S": f"{self.beat_s}", "SWEEP_S": f"{self.sweep_s}"}
 
@@ -288,7 +293,7 @@ class Rig:
 
 def process_of(owner: str) -> int:
     """The process id in a lease's owner."""
-    return int(owner.rpartition(":")[2])
+    return int(owner.split(":")[-2])
 
 
 def with_port(url: str, port: int) -> str:

@@ -29,11 +29,10 @@ PATIENCE_S = 30
 
 
 async def takeover_figures(
-    run: Run, found: Sequence[history.Takeover], extra_s: float = 0
+    run: Run, found: Sequence[history.Takeover], bound_s: float, extra_s: float = 0
 ) -> Sequence[Figure]:
     """The promise is of a free worker; where there is none, a document waits as long as all others do."""
     queue_s = await history.longest_wait(run.rig.database)
-    bound_s = run.scale.takeover_s
     return [
         at_most("back in line", bound_s, max((each.back_s for each in found), default=0)),
         at_most(
@@ -71,7 +70,7 @@ class WorkerKilled(Fault):
         # The message that it is sent again with may die with the next worker.
         return [
             at_least("documents held by killed workers", 1, len(found)),
-            *await takeover_figures(run, found, EXTRA_S),
+            *await takeover_figures(run, found, run.scale.noticed_s, EXTRA_S),
         ]
 
 
@@ -146,7 +145,7 @@ class WorkerStopped(Fault):
         words = {event["document_id"] for event in stopped.program.events(*self.zombie_words)}
         return [
             at_least("documents held by the stopped worker", 1, len(found)),
-            *await takeover_figures(run, found),
+            *await takeover_figures(run, found, run.scale.takeover_s),
             at_least("documents that it let go of", 1, len(words)),
         ]
 

@@ -13,11 +13,11 @@ from tortoise import connections
 
 from app.core.broker import QueueState
 from app.core.config import Settings
-from app.core.database import database
+from app.core.database import connect, database
 from app.jobs import reconciler
 from app.jobs.lanes import LANES, Lanes
 from app.jobs.reconciler import BATCH, Reconciler
-from app.models import acceptance, backlog
+from app.models import acceptance, backlog, workers
 from app.models.acceptance import NewDocument
 from app.models.document import Document
 from tests.support import emptied_database
@@ -111,6 +111,30 @@ async def test_while_the_queue_is_long_each_sweep_works_on_the_document_that_wai
         await sweeping.sweep()
         await sweeping.close()
         assert calls == expected
+
+
+async def test_a_worker_is_given_up_whose_lifeline_is_torn_at_two_sweeps(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document_id = await accepted(1)
+    await Document.claim(document_id, owner="dead", lease_s=3600)
+    connection = await connect(settings)
+    await workers.tie(connection, 7)
+    await workers.say_alive("dead", for_s=3600, key=7, connection=connection)
+    queue = Queue()
+    sweeping, now = queue.reconciler(every_s=5), 1000.0
+    monkeypatch.setattr(reconciler.time, "monotonic", lambda: now)
+
+    await sweeping.sweep()
+    await connection.close()
+    async with asyncio.timeout(10):
+        while not await workers.torn():
+            await asyncio.sleep(0.01)  # Until the server has noticed.
+    for later_s, sent in ((5, []), (1, []), (4, [str(document_id)])):
+        now += later_s
+        await sweeping.sweep()
+        assert queue.sent == sent
+    assert await workers.alive() == []
 
 
 async def test_a_dead_workers_document_is_sent_however_long_the_queue_is() -> None:

@@ -192,11 +192,11 @@ def test_sigterm_hands_back_what_is_in_hand_without_counting_a_failure(
     assert (again.attempt, again.failures) == (2, 0)
 
 
-def test_a_killed_workers_document_is_taken_over_once_its_lease_ran_out(
+def test_a_killed_workers_document_is_taken_over_long_before_its_lease_runs_out(
     environment, ask, service, tmp_path
 ) -> None:
     document_id = ask(accept)
-    options = {**environment, **service.environment, "LEASE_S": "2", "BEAT_S": "0.5"}
+    options = {**environment, **service.environment, "LEASE_S": "3600", "SWEEP_S": "0.5"}
     with service.holding_back(), worker_process(options, tmp_path / "log", *ONE_PROCESS) as worker:
         process_ingestion.send(str(document_id))
         eventually(lambda: service.under_way)
@@ -249,7 +249,7 @@ def test_a_worker_that_cannot_boot_ends_with_the_reason(
 def test_a_worker_and_its_parsers_stand_back_for_those_who_search(environment, tmp_path) -> None:
     nice = {"WORKER_NICENESS": "3"}
     with worker_process(environment | nice, tmp_path / "log", *ONE_PROCESS) as worker:
-        (pid,) = {int(pid) for pid in re.findall(r"worker_started .*worker=\S+:(\d+)", worker.log)}
+        (pid,) = {int(pid) for pid in re.findall(r"worker_started .*worker=\S+:(\d+):", worker.log)}
         threads = Path(f"/proc/{pid}/task").iterdir()
         parsers = [int(below) for thread in threads for below in (thread / "children").read_text().split()]
 
