@@ -52,7 +52,7 @@ class Scale:
 
     @property
     def noticed_s(self) -> float:
-        """The promise for a worker that is dead, while others live: two sweeps, and a second to pick it up."""
+        """The promise when a worker dies and others live: two sweeps, and a second to pick it up."""
         return 2 * self.sweep_s + 1 + self.leeway_s
 
     def environment(self) -> dict[str, str]:
