@@ -27,6 +27,11 @@ def only_503(run: Run) -> Figure:
     return exactly("answers that are errors, but not 503", 0, len(others))
 
 
+def none_given_up(run: Run) -> Figure:
+    """Workers lose their lifelines with all other connections, and tie others in time."""
+    return exactly("living workers given up", 0, len(run.rig.worker_events("worker_lost")))
+
+
 class PostgresRestarted(Fault):
     name = "postgres-restarted"
     told = "PostgreSQL is stopped at once (immediate shutdown) and started again, five times"
@@ -42,7 +47,11 @@ class PostgresRestarted(Fault):
             await asyncio.to_thread(server.restart)
 
     async def figures(self, run: Run) -> Sequence[Figure]:
-        return [only_503(run), exactly("documents not accepted in the end", 0, len(run.client.given_up))]
+        return [
+            none_given_up(run),
+            only_503(run),
+            exactly("documents not accepted in the end", 0, len(run.client.given_up)),
+        ]
 
 
 class BackendsTerminated(Fault):
@@ -66,6 +75,7 @@ class BackendsTerminated(Fault):
     async def figures(self, run: Run) -> Sequence[Figure]:
         return [
             at_least("connections ended", 10, len(run.notes["ended"])),
+            none_given_up(run),
             only_503(run),
             exactly("documents not accepted in the end", 0, len(run.client.given_up)),
         ]
@@ -159,5 +169,6 @@ class PoolExhausted(Fault):
         return [
             at_least("connections that waited for the lock", 1, int(run.worst("waiting"))),
             exactly("leases lost", 0, len(lost)),
+            none_given_up(run),
             exactly("failures counted", 0, reaped),
         ]
