@@ -155,6 +155,7 @@ broker.add_middleware(
             mark=broker.mark,
             work_on_next=work_on_next,
             lanes=lanes,
+            myself=worker_name,
             every_s=settings.SWEEP_S,
             backoff_s=settings.RETRY_BACKOFF_S,
         ),

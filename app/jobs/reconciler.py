@@ -22,6 +22,11 @@ log = structlog.get_logger(__name__)
 #: How many documents one sweep takes in hand.
 BATCH = 500
 
+#: A lifeline that is torn for so long, and for nearly a sweep, is of a worker that has died: one that lives
+#: has said by then that it has none, or another one (app/services/presence.py).
+MISSED_S = 4
+PART_OF_SWEEP = 0.9
+
 #: After so many sweeps' time without an answer of the queue, workers look for documents themselves.
 BRIDGE_AFTER_SWEEPS = 2
 
@@ -37,6 +42,7 @@ class Reconciler:
         mark: Marks the queue with the present moment, until somebody empties it.
         work_on_next: Takes the next due document in hand, to its end; False when there is none.
         lanes: Where it does so; `close` waits for all that is in them.
+        myself: The name of this worker.
         every_s: Seconds from one sweep to the next.
         backoff_s: What the waits after a worker's death are reckoned by.
     """
@@ -49,6 +55,7 @@ class Reconciler:
         mark: Callable[[datetime], datetime],
         work_on_next: Callable[[], Awaitable[bool]],
         lanes: Lanes,
+        myself: Callable[[], str],
         every_s: float,
         backoff_s: float,
     ) -> None:
@@ -56,6 +63,7 @@ class Reconciler:
         self._look = look
         self._mark = mark
         self._work_on_next = work_on_next
+        self._myself = myself
         self._every_s = every_s
         self._backoff_s = backoff_s
         self._sweeps: asyncio.Task[None] | None = None
@@ -133,12 +141,17 @@ class Reconciler:
 
     async def _give_up_the_dead(self) -> None:
         """Those whose lifeline was torn at the sweep before, too: who lives has tied another one since."""
+        before, self._torn = self._torn, {}  # A sweep that fails has seen nothing: the server may be new.
         now = time.monotonic()
-        self._torn = {lifeline: self._torn.get(lifeline, now) for lifeline in await workers.torn()}
-        dead = [lifeline for lifeline, since in self._torn.items() if now - since > self._every_s / 2]
-        if dead:
-            for name in await workers.give_up(dead):
+        try:
+            torn = [lifeline for lifeline in await workers.torn() if lifeline.worker != self._myself()]
+            self._torn = {lifeline: before.get(lifeline, now) for lifeline in torn}
+            missed_s = max(MISSED_S, PART_OF_SWEEP * self._every_s)
+            dead = [lifeline for lifeline, since in self._torn.items() if now - since >= missed_s]
+            for name in await workers.give_up(dead) if dead else ():
                 log.warning("worker_lost", worker=name)
+        except OperationalError as error:  # Their leases run out, and all else is to be done.
+            log.warning("dead_workers_not_given_up", error=str(error))
 
     async def _end_silent_writers(self) -> None:
         try:

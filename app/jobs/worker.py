@@ -35,7 +35,7 @@ from app.services.housekeeping import (
     keep_indexed,
     read_words_anew,
 )
-from app.services.presence import seen_alive
+from app.services.presence import LIFELINE_TIMEOUT_S, seen_alive
 from app.services.reembedding import Reembedding
 from app.services.resources import WorkerResources, open_worker
 
@@ -131,7 +131,7 @@ class WorkerLifecycle(Middleware):
         await self._open_things.enter_async_context(
             seen_alive(
                 worker_name(),
-                partial(connect, self.settings),
+                partial(connect, self.settings, timeout_s=LIFELINE_TIMEOUT_S),
                 every_s=self.settings.BEAT_S,
                 for_s=self.settings.LEASE_S,
             )

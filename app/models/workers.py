@@ -48,37 +48,33 @@ class Lifeline(NamedTuple):
     key: int
 
 
-async def tie(connection: asyncpg.Connection, key: int) -> int:
-    """Lock a key until the connection ends; the server process that has it."""
-    return int(await connection.fetchval("SELECT pg_backend_pid() FROM pg_advisory_lock($1)", key))
+async def tie(connection: asyncpg.Connection, key: int) -> None:
+    """Lock a key until the connection ends."""
+    await connection.execute("SELECT pg_advisory_lock($1)", key)
 
 
 async def say_alive(
     name: str, *, for_s: float, key: int | None = None, connection: asyncpg.Connection | None = None
-) -> int:
-    """This worker will be taken for alive until so many seconds from now.
+) -> None:
+    """This worker will be taken for alive until `for_s` seconds from now.
 
     Args:
-        name: The worker.
-        for_s: That is.
+        name: The worker's.
+        for_s: Seconds.
         key: Of its lifeline; None if it has none.
-        connection: What to say it on; any one when None.
-
-    Returns:
-        The server process that heard it.
+        connection: What to say it on; any one of the pool when None.
     """
     saying = (
         """
         INSERT INTO workers (name, alive_until, lifeline) VALUES ($1, now() + make_interval(secs => $2), $3)
         ON CONFLICT (name) DO UPDATE SET alive_until = EXCLUDED.alive_until, lifeline = EXCLUDED.lifeline
-        RETURNING pg_backend_pid() AS backend
+        RETURNING name
         """,
         name,
         for_s,
         key,
     )
-    rows = await (fetch(*saying) if connection is None else connection.fetch(*saying))
-    return int(rows[0]["backend"])
+    await (fetch(*saying) if connection is None else connection.fetch(*saying))
 
 
 async def torn() -> set[Lifeline]:
@@ -93,21 +89,31 @@ async def torn() -> set[Lifeline]:
 
 
 async def give_up(lifelines: Collection[Lifeline]) -> list[str]:
-    """Let the leases run out of workers that have not taken another one since; the names of these."""
+    """End the leases of workers that have not tied another lifeline since.
+
+    Returns:
+        The names of those that are done with. A document that is locked just then, as its worker died in the
+        middle of a statement that goes on, keeps its worker's row, so that the next sweep tries again.
+    """
     rows = await fetch(
         """
-        WITH gone AS (
-            DELETE FROM workers AS w USING unnest($1::text[], $2::bigint[]) AS torn (name, lifeline)
-            WHERE w.name = torn.name AND w.lifeline = torn.lifeline RETURNING w.name
+        WITH dead AS MATERIALIZED (
+            SELECT w.name FROM workers AS w
+                JOIN unnest($1::text[], $2::bigint[]) AS torn (name, lifeline) USING (name, lifeline)
+            ORDER BY w.name FOR UPDATE OF w SKIP LOCKED
+        ), held AS MATERIALIZED (
+            SELECT id, lease_owner FROM documents
+            WHERE status = 'PROCESSING' AND lease_expires_at > now()
+                AND lease_owner IN (SELECT name FROM dead)
         ), ended AS (
-            UPDATE documents SET lease_expires_at = LEAST(lease_expires_at, now())
-            WHERE id IN (
-                SELECT id FROM documents
-                WHERE status = 'PROCESSING' AND lease_owner IN (SELECT name FROM gone)
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
+            UPDATE documents SET lease_expires_at = now() WHERE id IN (
+                SELECT id FROM documents WHERE id IN (SELECT id FROM held) FOR NO KEY UPDATE SKIP LOCKED
+            ) RETURNING id
         )
-        SELECT name FROM gone
+        DELETE FROM workers WHERE name IN (SELECT name FROM dead) AND name NOT IN (
+            SELECT lease_owner FROM held WHERE id NOT IN (SELECT id FROM ended)
+        )
+        RETURNING name
         """,
         [lifeline.worker for lifeline in lifelines],
         [lifeline.key for lifeline in lifelines],

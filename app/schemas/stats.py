@@ -46,7 +46,7 @@ class HeldDocument(BaseModel):
 class WorkerStats(BaseModel):
     """A worker process that is alive."""
 
-    name: str = Field(description="`host:pid`, as in attempts and logs.")
+    name: str = Field(description="`host:pid:nonce`, as in attempts and logs.")
     held: list[HeldDocument]
 
     @classmethod

@@ -6,7 +6,7 @@ RUN_IN_TRANSACTION = True
 async def upgrade(db: BaseDBAsyncClient) -> str:
     # Hand-written: aerich knows no tables without a model.
     return """
--- The key of a lock that is gone as soon as the process is. Workers of the version before have none.
+-- The key of a lock that is let go of when the process ends. Workers of the version before have none.
 ALTER TABLE workers ADD COLUMN lifeline BIGINT;
 """
 

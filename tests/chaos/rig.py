@@ -21,6 +21,7 @@ from redis.backoff import ConstantBackoff
 from app.core.config import Settings
 from app.core.database import migrate
 from app.embedded import EmbeddedPostgres, EmbeddedValkey, free_port
+from app.jobs.reconciler import MISSED_S
 from tests.chaos import history
 from tests.chaos.database import HISTORY, Database, connect
 from tests.chaos.programs import LOOK_S, START_TIMEOUT_S, Program
@@ -53,7 +54,7 @@ class Scale:
     @property
     def noticed_s(self) -> float:
         """The promise when a worker dies and others live: two sweeps, and a second to pick it up."""
-        return 2 * self.sweep_s + 1 + self.leeway_s
+        return 2 * max(self.sweep_s, MISSED_S) + 1 + self.leeway_s
 
     def environment(self) -> dict[str, str]:
         return {"LEASE_S": f"{self.lease_s}", "BEAT_S": f"{self.beat_s}", "SWEEP_S": f"{self.sweep_s}"}

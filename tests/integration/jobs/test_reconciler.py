@@ -29,6 +29,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 async def opened(settings: Settings, migrated: None) -> AsyncIterator[None]:
     async with database(settings):
         await emptied_database()
+        await run("DELETE FROM workers")
         yield
 
 
@@ -63,6 +64,7 @@ class Queue:
             mark=self.mark,
             work_on_next=work_on_next or nothing_is_due,  # type: ignore[arg-type]
             lanes=Lanes(),
+            myself=lambda: "me",
             every_s=every_s,
             backoff_s=0,
         )
@@ -113,28 +115,68 @@ async def test_while_the_queue_is_long_each_sweep_works_on_the_document_that_wai
         assert calls == expected
 
 
+class Clock:
+    """Seconds, of which nothing passes by itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(reconciler.time, "monotonic", lambda: self.now)
+
+
+async def died(settings: Settings, name: str) -> None:
+    """A worker whose lifeline was cut."""
+    connection = await connect(settings)
+    await workers.tie(connection, 7)
+    await workers.say_alive(name, for_s=3600, key=7, connection=connection)
+    await connection.close()
+    async with asyncio.timeout(10):
+        while not await workers.torn():
+            await asyncio.sleep(0.01)  # Until the server has noticed.
+
+
 async def test_a_worker_is_given_up_whose_lifeline_is_torn_at_two_sweeps(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document_id = await accepted(1)
     await Document.claim(document_id, owner="dead", lease_s=3600)
-    connection = await connect(settings)
-    await workers.tie(connection, 7)
-    await workers.say_alive("dead", for_s=3600, key=7, connection=connection)
-    queue = Queue()
-    sweeping, now = queue.reconciler(every_s=5), 1000.0
-    monkeypatch.setattr(reconciler.time, "monotonic", lambda: now)
-
-    await sweeping.sweep()
-    await connection.close()
-    async with asyncio.timeout(10):
-        while not await workers.torn():
-            await asyncio.sleep(0.01)  # Until the server has noticed.
-    for later_s, sent in ((5, []), (1, []), (4, [str(document_id)])):
-        now += later_s
+    await died(settings, "dead")
+    queue, clock = Queue(), Clock(monkeypatch)
+    sweeping = queue.reconciler(every_s=5)
+    for later_s, sent in ((0, []), (1, []), (4, [str(document_id)])):
+        clock.now += later_s
         await sweeping.sweep()
         assert queue.sent == sent
     assert await workers.alive() == []
+
+
+async def test_a_sweep_that_saw_nothing_is_none_and_does_all_else(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await died(settings, "dead")
+    clock = Clock(monkeypatch)
+    sweeping = Queue().reconciler(every_s=5)
+    await sweeping.sweep()
+    clock.now += 5
+    await run("ALTER TABLE workers RENAME TO elsewhere")
+    try:
+        await sweeping.sweep()
+    finally:
+        await run("ALTER TABLE elsewhere RENAME TO workers")
+    await sweeping.sweep()
+    assert [worker.name for worker in await workers.alive()] == ["dead"]
+    clock.now += 5
+    await sweeping.sweep()
+    assert await workers.alive() == []
+
+
+async def test_a_worker_does_not_give_itself_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    await died(settings, "me")
+    clock = Clock(monkeypatch)
+    sweeping = Queue().reconciler(every_s=5)
+    for _ in range(3):
+        await sweeping.sweep()
+        clock.now += 5
+    assert [worker.name for worker in await workers.alive()] == ["me"]
 
 
 async def test_a_dead_workers_document_is_sent_however_long_the_queue_is() -> None:

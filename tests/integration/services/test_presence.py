@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -15,9 +18,10 @@ from app.core.database import connect, database
 from app.models import acceptance, backlog, workers
 from app.models.acceptance import NewDocument
 from app.models.document import Document
-from app.models.sql import fetch
+from app.models.sql import fetch, transaction
 from app.models.workers import Lifeline
 from app.services.presence import seen_alive
+from tests.chaos.rig import with_port
 from tests.support import emptied_database
 
 NAME = "host:1:abc"
@@ -123,7 +127,7 @@ async def test_without_a_connection_of_its_own_a_worker_is_seen_all_the_same(con
     async def connect_at_the_third_try() -> asyncpg.Connection:
         if not refused:
             return await connecting()
-        assert (await workers.alive() != []) == (len(refused) == 1)  # From the first try on.
+        assert [worker.name for worker in await workers.alive()] == [NAME]
         raise refused.pop(0)
 
     with capture_logs() as logs:
@@ -133,36 +137,81 @@ async def test_without_a_connection_of_its_own_a_worker_is_seen_all_the_same(con
 
 
 class Pooled:
-    """A connection of a pooler that takes another one of the server's for each transaction."""
+    """A connection of a pooler, which has to invent the id of its server process."""
 
-    def __init__(self, *behind: Any) -> None:
-        self._behind = behind
+    def __init__(self, behind: asyncpg.Connection) -> None:
+        self.fetchval = behind.fetchval
+        self.terminate = behind.terminate
+        self.add_termination_listener = behind.add_termination_listener
 
-    def add_termination_listener(self, listener: object) -> None:
-        pass
-
-    async def fetchval(self, *asked: Any) -> Any:
-        return await self._behind[0].fetchval(*asked)
-
-    async def fetch(self, *asked: Any) -> Any:
-        return await self._behind[1].fetch(*asked)
-
-    def terminate(self) -> None:
-        for connection in self._behind:
-            connection.terminate()
+    def get_server_pid(self) -> int:
+        return 0
 
 
 async def test_behind_a_pooler_a_worker_has_no_lifeline(connecting) -> None:
-    made = asyncio.Event()
-
     async def pooled() -> Any:
-        if made.is_set():
-            await asyncio.Event().wait()
-        made.set()
-        return Pooled(await connecting(), await connecting())
+        return Pooled(await connecting())
 
     with capture_logs() as logs:
         async with seen_alive(NAME, pooled, every_s=0.01, for_s=3600), asyncio.timeout(10):
-            while not logs or await key_of(NAME) is not None or not await workers.alive():
+            while not logs:
                 await asyncio.sleep(0.01)  # Between two looks.
+            assert [worker.name for worker in await workers.alive()] == [NAME]
+            assert await key_of(NAME) is None
+    assert [each["event"] for each in logs] == ["lifeline_failed"]
     assert "pooler" in logs[0]["error"]
+
+
+class Gateway:
+    """Passes connections on to the database, until it forgets them: only the server hears of that."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._clients: list[asyncio.StreamWriter] = []
+        self._servers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as listening:
+            yield listening.sockets[0].getsockname()[1]
+            for writer in (*self._clients, *self._servers):
+                writer.close()
+
+    def forget(self) -> None:
+        for writer in self._servers:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        answers, server = await asyncio.open_connection("127.0.0.1", self._port)
+        self._clients.append(client)
+        self._servers.append(server)
+        await asyncio.gather(self._pass(reader, server), self._pass(answers, client), return_exceptions=True)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while block := await reader.read(65536):
+            writer.write(block)
+
+
+async def test_a_lifeline_that_a_network_forgot_is_missed_before_the_next_beat(settings: Settings) -> None:
+    gateway = Gateway(urlsplit(settings.DATABASE_URL).port or 0)
+    async with gateway.serving() as port:
+        url = with_port(settings.DATABASE_URL, port)
+        through = settings.model_copy(update={"DATABASE_URL": url})
+        async with seen_alive(NAME, lambda: connect(through, timeout_s=0.5), every_s=3600, for_s=7200):
+            first = await until_tied()
+            gateway.forget()
+            await until_tied(other_than=first)
+            assert await workers.torn() == set()
+
+
+async def test_a_document_that_is_locked_when_its_worker_is_given_up_is_freed_later(connecting) -> None:
+    document = await claimed()
+    lifeline = await died(connecting, NAME, 7)
+    async with transaction() as db:
+        await fetch("SELECT id FROM documents WHERE id = $1 FOR UPDATE", document.id, db=db)
+        # As another process would do it.
+        assert await asyncio.create_task(workers.give_up([lifeline]), context=Context()) == []
+
+    assert await workers.torn() == {lifeline}
+    assert await workers.give_up([lifeline]) == [NAME]
+    assert await backlog.reap(limit=10, backoff_s=0) == [document.id]
