@@ -19,6 +19,9 @@ from app.words.reading import RULES, written
 #: So many are read before anything else of this process has its turn: some milliseconds.
 READ_AT_ONCE = 50
 
+#: Chunks that are weighed anew in one statement: half a second.
+WEIGHED_AT_ONCE = 5_000
+
 #: Chunks that are read anew in one transaction.
 READ_ANEW_AT_ONCE = 500
 
@@ -47,6 +50,22 @@ async def store(connection: asyncpg.Connection, chunks: Sequence[Said]) -> None:
             for chunk, each in zip(chunks, words, strict=True)
         ),
     )
+
+
+async def weigh_anew(
+    connection: asyncpg.Connection, document_ids: Sequence[UUID], average_length: float
+) -> None:
+    """Weigh the words of documents by another average length of chunks, inside the caller's transaction."""
+    rows = await connection.fetch(
+        "SELECT chunk_id FROM chunk_words WHERE document_id = ANY($1::uuid[])", document_ids
+    )
+    for begin in range(0, len(rows), WEIGHED_AT_ONCE):
+        await connection.execute(
+            "UPDATE chunk_words SET weights = word_weights(words, length, $2)"
+            " WHERE chunk_id = ANY($1::bigint[])",
+            [row["chunk_id"] for row in rows[begin : begin + WEIGHED_AT_ONCE]],
+            average_length,
+        )
 
 
 async def retitle(document_id: UUID) -> None:

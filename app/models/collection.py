@@ -283,13 +283,27 @@ class Collection(Model):
         return bool(rows), [row["content_key"] for row in rows if row["content_key"] is not None]
 
     @staticmethod
-    async def changed(connection: asyncpg.Connection, changes: Sequence[tuple[int, int]]) -> None:
-        """Note `(collection_id, chunks)` that came, or, negative, went, inside the caller's transaction."""
+    async def changed(
+        connection: asyncpg.Connection, changes: Sequence[tuple[int, int]]
+    ) -> Mapping[int, float]:
+        """Note `(collection_id, chunks)` that came, or, negative, went, inside the caller's transaction.
+
+        Returns:
+            By id, the length that the weights of each collection take for average by now.
+        """
         # What comes and what goes is told apart: either changes the words.
         chunks: Counter[tuple[int, bool]] = Counter()
         for collection_id, number in changes:
             chunks[collection_id, number > 0] += number
-        await connection.executemany(
-            "INSERT INTO chunk_changes (collection_id, chunks) VALUES ($1, $2)",
-            [(collection_id, number) for (collection_id, _), number in chunks.items() if number],
+        rows = await connection.fetch(
+            """
+            WITH noted AS (
+                INSERT INTO chunk_changes (collection_id, chunks)
+                SELECT * FROM unnest($1::int[], $2::int[]) AS n (id, chunks) WHERE chunks <> 0
+            )
+            SELECT id, weighed_length FROM collections WHERE id = ANY($1)
+            """,
+            [collection_id for collection_id, _ in chunks],
+            list(chunks.values()),
         )
+        return {row["id"]: row["weighed_length"] for row in rows}

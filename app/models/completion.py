@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from app.errors import ModelChanged
+from app.models import chunk_words
 from app.models.attempt import ended
 from app.models.chunk import Chunk, NewChunks, Stored
 from app.models.collection import Collection
@@ -170,7 +171,7 @@ async def _store(done: Sequence[Done], titles: Mapping[UUID, str | None], db: An
         async for count in Chunk.store(connection, stored):
             if done[0].document.progress_unit is not None:  # It is a long one, and alone.
                 done[0].document.progress_done = count
-        await Collection.changed(
+        lengths = await Collection.changed(
             connection,
             [
                 (collections[document.collection].id, chunks)
@@ -178,6 +179,11 @@ async def _store(done: Sequence[Done], titles: Mapping[UUID, str | None], db: An
                 for chunks in (-document.chunk_count, len(ingested.chunks))
             ],
         )
+        for name, collection in collections.items():
+            # What is weighed anew meanwhile is what was committed before.
+            if (average := lengths[collection.id]) != collection.weighed_length:
+                ours = [document.id for document, _ in done if document.collection == name]
+                await chunk_words.weigh_anew(connection, ours, average)
 
 
 async def _collections(done: Sequence[Done], db: Any) -> Mapping[str, Collection]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.models.chunk_words import WEIGHED_AT_ONCE
 from app.models.collection import Collection
 from app.models.sql import fetch, transaction
 
 #: Weights are made anew when the average that they were made by is off by more than this.
 DRIFT = 0.1
-
-#: Chunks that are weighed anew in one statement.
-WEIGHED_AT_ONCE = 5_000
 
 #: A count reads so many chunks at the most; of a larger collection, a sample of so many.
 COUNTED_AT_ONCE = 100_000
@@ -117,8 +115,7 @@ async def _weigh(collection: Collection) -> None:
     average = collection.counted_words / collection.counted_chunks
     if abs(average - collection.weighed_length) <= DRIFT * collection.weighed_length:
         return
-    # From here on, what is stored is weighed by the new one. What a process stores just now by the old one
-    # may stay as it is until the average moves again: it is off by little more than this.
+    # From here on, what is stored is weighed by the new one, also by those who began before (completion.py).
     await fetch("UPDATE collections SET weighed_length = $2 WHERE id = $1", collection.id, average)
     # Chunks that come during an import are not run after: they are weighed already.
     newest = await fetch("SELECT last_value AS id FROM chunks_id_seq")

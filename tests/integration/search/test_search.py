@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from io import BytesIO
 from typing import Any
@@ -10,6 +11,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from app.core.config import Settings
+from app.core.database import connect
 from app.models.collection import Collection
 from app.models.document import Document
 from app.models.sql import fetch, transaction
@@ -213,6 +216,24 @@ async def test_all_collections_are_counted_in_one_pass(client: httpx.AsyncClient
 
     counted = await fetch("SELECT count(DISTINCT collection_id) AS collections FROM word_counts")
     assert counted[0]["collections"] == 12
+
+
+async def test_what_is_stored_while_the_average_moves_is_weighed_by_the_new_one(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    other = await connect(settings)
+    async with other.transaction():
+        await other.execute("LOCK TABLE chunks IN SHARE MODE")
+        storing = asyncio.create_task(indexed("the gate, the lock and the river", collection="slow"))
+        async with asyncio.timeout(10):
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)  # Until it has read the average and waits to store.
+        await other.execute("UPDATE collections SET weighed_length = 2.5 WHERE name = 'slow'")
+    await storing
+    await other.close()
+
+    (row,) = await fetch("SELECT weights = word_weights(words, length, 2.5) AS are_new FROM chunk_words")
+    assert row["are_new"]
 
 
 async def test_counts_follow_what_is_deleted_and_updated(client: httpx.AsyncClient) -> None:
