@@ -158,8 +158,10 @@ def _command(pid: int) -> bytes:
 
 
 def _cpu_seconds(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat").read_bytes()
-    return sum(map(int, stat.rpartition(b")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    """Of its threads that live; `stat` would count in hundredths."""
+    return (
+        sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    )
 
 
 if __name__ == "__main__":

@@ -65,12 +65,19 @@ async def keep_indexed(
     stored: Callable[[], int],
 ) -> None:
     """Make indexes of vectors that have none, until cancelled; see `_keep`."""
-    await _keep(lambda: index_fresh(connect, memory_mb=memory_mb), every_s=every_s, stored=stored)
+    await _keep(
+        lambda: index_fresh(connect, memory_mb=memory_mb),
+        every_s=every_s,
+        rest_s=IDLE_TIMES * every_s,
+        stored=stored,
+    )
 
 
 async def keep_counted(*, every_s: float, stored: Callable[[], int]) -> None:
     """Count the words of collections, until cancelled; see `_keep`."""
-    await _keep(keep_counts, every_s=min(every_s, COUNTED_EVERY_S), stored=stored)
+    await _keep(
+        keep_counts, every_s=min(every_s, COUNTED_EVERY_S), rest_s=IDLE_TIMES * every_s, stored=stored
+    )
 
 
 async def read_words_anew(every_s: float) -> None:
@@ -97,17 +104,24 @@ async def keep_collections(store: ContentStore, every_s: float) -> None:
 
 
 async def _keep(
-    work: Callable[[], Coroutine[None, None, None]], *, every_s: float, stored: Callable[[], int]
+    work: Callable[[], Coroutine[None, None, None]],
+    *,
+    every_s: float,
+    rest_s: float,
+    stored: Callable[[], int],
 ) -> None:
-    """Do it so often, and less often while this process stores nothing: others look after their own.
+    """Do it so often, and after a rest while this process stores nothing: others look after their own.
 
     What they leave undone, as they were stopped or had the work of a client in hand, is found in the end.
     """
     while True:
         seen = stored()
         await _try(work())
-        for _ in range(IDLE_TIMES):
-            await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 - Not all workers together.
+        rested_s = 0.0
+        while rested_s < rest_s:
+            pause_s = every_s * random.uniform(0.5, 1.5)  # noqa: S311 - Not all workers together.
+            await asyncio.sleep(pause_s)
+            rested_s += pause_s
             if stored() != seen:
                 break
 
