@@ -82,6 +82,7 @@ class Bench:
             mark=self.broker.mark,
             work_on_next=nothing_is_due,
             lanes=Lanes(),
+            myself=lambda: "bench",
             every_s=5,
             backoff_s=10,
         )

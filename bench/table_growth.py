@@ -100,6 +100,7 @@ async def a_sweep() -> Callable[[int], Awaitable[None]]:
         mark=lambda moment: moment,
         work_on_next=nothing_is_due,
         lanes=Lanes(),
+        myself=lambda: "bench",
         every_s=5,
         backoff_s=10,
     )
