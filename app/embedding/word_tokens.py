@@ -106,8 +106,10 @@ class WordTokens:
                 known.ids[word], known.spans[word] = tokens
         if all(len(word) <= LONGEST_KEPT for word in new):
             return known
-        said = {word: new[word] if word in new else (known.ids[word], known.spans[word]) for word in words}
-        return _Known(*({word: tokens[of] for word, tokens in said.items()} for of in range(2)))
+        own = _Known({}, {})
+        for word in words:
+            own.ids[word], own.spans[word] = new.get(word) or (known.ids[word], known.spans[word])
+        return own
 
     def _tokenised(self, word: str) -> tuple[bytes, bytes]:
         """Its ids and spans."""

@@ -145,8 +145,9 @@ class PostgresProxy:
             return None
         for loss in self._losses:
             if loss.text in text:
+                is_lost = self._seen[loss.name] % loss.every == 0
                 self._seen[loss.name] += 1
-                return loss.name if self._seen[loss.name] % loss.every == 1 else None
+                return loss.name if is_lost else None
         return None
 
     async def _replies(

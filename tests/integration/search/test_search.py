@@ -218,6 +218,13 @@ async def test_all_collections_are_counted_in_one_pass(client: httpx.AsyncClient
     assert counted[0]["collections"] == 12
 
 
+#: For a lock on this database's chunks.
+STORING_WAITS = """
+    SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database
+    WHERE NOT granted AND relation = 'chunks'::regclass AND d.datname = current_database()
+    """
+
+
 async def test_what_is_stored_while_the_average_moves_is_weighed_by_the_new_one(
     client: httpx.AsyncClient, settings: Settings
 ) -> None:
@@ -226,7 +233,7 @@ async def test_what_is_stored_while_the_average_moves_is_weighed_by_the_new_one(
         await other.execute("LOCK TABLE chunks IN SHARE MODE")
         storing = asyncio.create_task(indexed("the gate, the lock and the river", collection="slow"))
         async with asyncio.timeout(10):
-            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await other.fetchval(STORING_WAITS):
                 await asyncio.sleep(0.01)  # Until it has read the average and waits to store.
         await other.execute("UPDATE collections SET weighed_length = 2.5 WHERE name = 'slow'")
     await storing
