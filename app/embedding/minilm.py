@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from app.embedding.batching import Batcher, Ids
 from app.embedding.minilm_files import converted_model, package_files
-from app.embedding.protocol import TextKind, offsets_of
-from app.embedding.surrogates import encodable
+from app.embedding.protocol import TextKind
+from app.embedding.word_tokens import WordTokens
 from app.errors import StartupError
 
 log = structlog.get_logger(__name__)
@@ -30,9 +30,6 @@ MAX_TOKENS = 256 - SPECIAL_TOKENS
 #: thread, 1,024 with two, and 4,096 a third slower. A GPU wants many; that number is a guess, not measured.
 CPU_BATCH_TOKENS_PER_THREAD = 512
 GPU_BATCH_TOKENS = 16_384
-
-#: How many texts are tokenised in one call.
-TEXTS_AT_ONCE = 128
 
 
 class MiniLMEmbedder:
@@ -50,7 +47,7 @@ class MiniLMEmbedder:
     computes_here = True
 
     def __init__(self, tokenizer: Tokenizer, encoder: Any, *, batch_tokens: int) -> None:
-        self._tokenizer = tokenizer
+        self._tokens = WordTokens.of_bert(tokenizer)
         self._encoder = encoder
         self._batcher = Batcher(self._run, self.dimensions, batch_tokens=batch_tokens)
 
@@ -84,13 +81,11 @@ class MiniLMEmbedder:
 
     def token_offsets(self, text: str) -> NDArray[np.int32]:
         """See `Embedder.token_offsets`."""
-        # Not `encode`, which keeps the interpreter to itself all the time, so that no request is answered.
-        (encoding,) = self._tokenizer.encode_batch([encodable(text)], add_special_tokens=False)
-        return offsets_of(encoding.offsets)
+        return self._tokens.offsets(text)
 
     async def embed(self, texts: Sequence[str], kind: TextKind = TextKind.DOCUMENT) -> NDArray[np.float32]:
         """See `Embedder.embed`. Questions go before passages."""
-        ids = await asyncio.to_thread(self._ids, texts)
+        ids = await asyncio.to_thread(lambda: list(map(self._ids, texts)))
         submitted = self._batcher.submit(ids, is_urgent=kind is TextKind.QUERY)
         return await asyncio.wrap_future(submitted)
 
@@ -98,14 +93,9 @@ class MiniLMEmbedder:
         """Let go of the thread; what is not embedded yet fails."""
         await asyncio.to_thread(self._batcher.close)
 
-    def _ids(self, texts: Sequence[str]) -> list[Ids]:
-        ids: list[Ids] = []
-        # The tokenizer works for one call at a time: ten thousand texts would hold up all others for seconds.
-        for first in range(0, len(texts), TEXTS_AT_ONCE):
-            some = [encodable(text) for text in texts[first : first + TEXTS_AT_ONCE]]
-            encodings = self._tokenizer.encode_batch_fast(some, add_special_tokens=True)
-            ids.extend(_cut(encoding.ids) for encoding in encodings)
-        return ids
+    def _ids(self, text: str) -> Ids:
+        """At most what the model takes."""
+        return [CLS, *self._tokens.ids(text)[:MAX_TOKENS].tolist(), SEP]
 
     def _run(self, texts: list[Ids]) -> NDArray[np.float32]:
         output = self._encoder.forward_batch(texts)
@@ -144,9 +134,3 @@ def _cpu_encoder(model: Path, threads: int, compute_type: str) -> Any:
         raise StartupError(
             f"The embedding model cannot be loaded: {error}.", outside="The embedding model cannot be loaded."
         ) from error
-
-
-def _cut(ids: Ids) -> Ids:
-    """At most what the model takes, with [SEP] still at the end."""
-    limit = MAX_TOKENS + SPECIAL_TOKENS
-    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]

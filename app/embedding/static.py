@@ -39,7 +39,7 @@ class StaticModel:
     """
 
     def __init__(self, tokenizer: Tokenizer, table: NDArray[np.float32]) -> None:
-        self._tokens = WordTokens(tokenizer)
+        self._tokens = WordTokens.of_sentencepiece(tokenizer)
         self._table = table  # (vocabulary, dimensions)
         self._is_blank = _blank_tokens(tokenizer)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
+from tokenizers.normalizers import Replace
 
 from app.embedding.protocol import offsets_of
 from app.embedding.surrogates import encodable
 
-#: What stands for a blank in the vocabulary.
+#: What stands for a blank in the vocabularies of SentencePiece.
 BLANK = "\u2581"
 #: A word with the blanks before it; blanks and line feeds that have no word behind them.
 WORD = re.compile(r" *[^ \n]+| +|\n+")
@@ -26,6 +28,9 @@ WORDS_KEPT = 32_768
 
 #: Two int32.
 SPAN_BYTES = 8
+
+#: Where the tokens of a text, or of a word, begin and end in it.
+Spans = Callable[[str, Encoding], Iterable[tuple[int, int]]]
 
 
 class _Known(NamedTuple):
@@ -41,25 +46,51 @@ class _Known(NamedTuple):
 class WordTokens:
     """What a tokenizer makes of texts, several times as fast. Any number of threads may use it at once.
 
-    The tokenizer is of SentencePiece's kind and merges pairs: it takes a text as one long word. No token of
-    its vocabulary has a blank or a line feed behind anything else. So no merge reaches from one word into the
-    next, and the tokens of a text are those of its words.
+    Made by `of_sentencepiece` or `of_bert`, for tokenizers of which no token reaches from one word into the
+    next: the tokens of a text are those of its words.
 
     Args of the constructor:
-        tokenizer: With that normaliser and such a vocabulary.
-
-    Raises:
-        ValueError: It is another one.
+        whole: The tokenizer.
+        single: The same for one word, with the blanks before it, in the middle of a text.
+        spans: Of an encoding by either.
+        apart: A text with any of these is tokenised as a whole.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, whole: Tokenizer, single: Tokenizer, *, spans: Spans, apart: Iterable[str]) -> None:
+        self._whole = whole
+        self._single = single
+        self._spans = spans
+        self._apart = tuple(apart)
+        self._known = _Known({}, {})
+
+    @classmethod
+    def of_sentencepiece(cls, tokenizer: Tokenizer) -> Self:
+        """For one that merges pairs, and takes a text as one long word with a blank before it.
+
+        No token of its vocabulary has a blank or a line feed behind anything else, so that no merge reaches
+        over the end of a word.
+
+        Raises:
+            ValueError: It has other tokens.
+        """
         if any(not WORD.fullmatch(token.replace(BLANK, " ")) for token in tokenizer.get_vocab()):
             raise ValueError("This tokenizer has tokens that reach over the end of a word.")
-        self._whole = tokenizer
-        self._special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
-        self._single = Tokenizer.from_str(tokenizer.to_str())
-        self._single.normalizer = None
-        self._known = _Known({}, {})
+        single = Tokenizer.from_str(tokenizer.to_str())
+        single.normalizer = Replace(" ", BLANK)
+        return cls(tokenizer, single, spans=_without_blanks, apart=[BLANK, *_special(tokenizer)])
+
+    @classmethod
+    def of_bert(cls, tokenizer: Tokenizer) -> Self:
+        """For one that splits at white space before anything else, and changes characters one by one.
+
+        Raises:
+            ValueError: It is another one.
+        """
+        parts = json.loads(tokenizer.to_str())
+        kinds = [(parts[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model")]
+        if kinds != ["BertNormalizer", "BertPreTokenizer", "WordPiece"]:
+            raise ValueError(f"This tokenizer is not one of BERT's: {kinds}.")
+        return cls(tokenizer, tokenizer, spans=_as_told, apart=_special(tokenizer))
 
     def ids(self, text: str) -> NDArray[np.int32]:
         """Of all tokens: (n,)."""
@@ -74,7 +105,7 @@ class WordTokens:
         words = self._words(text)
         if words is None:
             (encoding,) = self._whole.encode_batch([encodable(text)], add_special_tokens=False)
-            return offsets_of(list(_spans_of(text, encoding)))
+            return self._offsets(text, encoding)
         lengths = np.fromiter(map(len, words), np.int32, len(words))
         # The blank before the first word is not in the text.
         begins = np.cumsum(lengths, dtype=np.int32) - lengths - 1
@@ -84,9 +115,9 @@ class WordTokens:
 
     def _words(self, text: str) -> list[str] | None:
         """With the blanks before them; None for a text that has to be tokenised as a whole."""
-        if BLANK in text or any(token in text for token in self._special):
+        if any(token in text for token in self._apart):
             return None
-        return WORD.findall(f" {encodable(text)}") if text else []  # With the blank that its normaliser adds.
+        return WORD.findall(f" {encodable(text)}") if text else []  # With the blank that SentencePiece adds.
 
     def _of(self, words: Sequence[str], what: Literal["ids", "spans"]) -> list[bytes]:
         """What is known of each."""
@@ -113,17 +144,28 @@ class WordTokens:
 
     def _tokenised(self, word: str) -> tuple[bytes, bytes]:
         """Its ids and spans."""
-        normalised = word.replace(" ", BLANK)
         if len(word) <= LONGEST_KEPT:  # A batch wakes threads for it, which takes twice as long.
-            encoding = self._single.encode(normalised, add_special_tokens=False)
+            encoding = self._single.encode(word, add_special_tokens=False)
         else:  # `encode` keeps the interpreter to itself, so that no request is answered.
-            (encoding,) = self._single.encode_batch([normalised], add_special_tokens=False)
-        spans = offsets_of(list(_spans_of(word, encoding)))
-        return np.array(encoding.ids, np.int32).tobytes(), spans.tobytes()
+            (encoding,) = self._single.encode_batch([word], add_special_tokens=False)
+        return np.array(encoding.ids, np.int32).tobytes(), self._offsets(word, encoding).tobytes()
+
+    def _offsets(self, text: str, encoding: Encoding) -> NDArray[np.int32]:
+        return offsets_of(list(self._spans(text, encoding)))
 
 
-def _spans_of(text: str, encoding: Encoding) -> Iterator[tuple[int, int]]:
-    """Of its tokens, without the white space that they begin with; nothing of those that are nothing else."""
+def _special(tokenizer: Tokenizer) -> list[str]:
+    """What it does not split, wherever it stands."""
+    return [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+
+
+def _as_told(text: str, encoding: Encoding) -> Iterable[tuple[int, int]]:
+    del text
+    return encoding.offsets
+
+
+def _without_blanks(text: str, encoding: Encoding) -> Iterator[tuple[int, int]]:
+    """Those of SentencePiece, without the white space that tokens begin with; none of nothing else."""
     for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
         # By the token: the span of the blank before a text is that of the character behind it.
         length = len(text[start:end].lstrip()) if token.strip(BLANK) else 0

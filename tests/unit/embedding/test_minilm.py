@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from app.embedding import minilm, minilm_files
 from app.embedding.minilm import MiniLMEmbedder
 from app.embedding.minilm_files import SUMS, converted_model, package_files
 from app.embedding.protocol import Embedder, TextKind
+from app.embedding.word_tokens import WordTokens
 from app.errors import ModelMissing, StartupError
 from tests.support import as_pairs
 
@@ -181,7 +182,7 @@ def token_offsets() -> Callable[[str], list[tuple[int, int]]]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     embedder = MiniLMEmbedder.__new__(MiniLMEmbedder)
-    embedder._tokenizer = tokenizer
+    embedder._tokens = WordTokens.of_bert(tokenizer)
     return as_pairs(embedder)
 
 
@@ -222,32 +223,7 @@ def test_a_text_of_any_length_is_tokenised_whole(
     assert token_offsets(text) == [(start, start + 4) for start in range(0, len(text), 5)]
 
 
-class Counting:
-    """The tokenizer, with a note of how many texts each call brings."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.calls: list[int] = []
-
-    def encode_batch_fast(self, texts: list[str], **options: bool) -> list[Encoding]:
-        self.calls.append(len(texts))
-        return self.tokenizer.encode_batch_fast(texts, **options)
-
-
-async def test_the_texts_of_a_large_call_are_tokenised_in_pieces_and_in_order(
-    embedder: MiniLMEmbedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokenizer = Counting(embedder._tokenizer)
-    monkeypatch.setattr(embedder, "_tokenizer", tokenizer)
-    monkeypatch.setattr(minilm, "TEXTS_AT_ONCE", 3)
-
-    vectors = await embedder.embed(TEXTS)
-
-    assert tokenizer.calls == [3, 3, 2]
-    assert np.argmax(vectors @ VECTORS.T, axis=1).tolist() == list(range(len(TEXTS)))
-
-
-def test_while_a_large_text_is_tokenised_others_get_their_turn(
+def test_while_a_long_word_is_tokenised_others_get_their_turn(
     token_offsets: Callable[[str], list[tuple[int, int]]],
 ) -> None:
     usual_s = sys.getswitchinterval()
@@ -263,7 +239,7 @@ def test_while_a_large_text_is_tokenised_others_get_their_turn(
         other = threading.Thread(target=take_turn)
         other.start()
         may_begin.set()
-        token_offsets("The gate opens at six. " * 20_000)
+        token_offsets("The-gate-opens-at-six." * 20_000)
         is_done = True
         other.join()
     finally:

@@ -8,55 +8,75 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from app.embedding import word_tokens
-from app.embedding.static import TOKENIZER, package_files
+from app.embedding import minilm_files, static, word_tokens
 from app.embedding.surrogates import encodable
 from app.embedding.word_tokens import WordTokens
 
-TOKENIZED = Tokenizer.from_file(str(package_files() / TOKENIZER))
-WORD_TOKENS = WordTokens(TOKENIZED)
+SENTENCEPIECE = Tokenizer.from_file(str(static.package_files() / static.TOKENIZER))
+BERT = Tokenizer.from_file(str(minilm_files.package_files() / "tokenizer.json"))
+BERT.no_truncation()
+BERT.no_padding()
 
-WORDS = "a ing hello world The . , ( \u2581 é ß 日本 😀 👩\u200d👧 <s> </s> <unk> <0x0A> 1984 \ud800 \x00"
-BLANKS = (" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\xa0", "\u2003")
-PIECES = st.sampled_from([*WORDS.split(" "), *BLANKS])
+OF_SENTENCEPIECE = WordTokens.of_sentencepiece(SENTENCEPIECE)
+OF_BERT = WordTokens.of_bert(BERT)
+
+WORDS = (
+    "a ing hello world The . , ( lock-keeper 1,234! \u2581 é ß İ ﬁ Σ ΣΑΣ e\u0301 \u0301 ก็ 한 日本 水闸gate"
+    " 😀 👩\u200d👧 <s> </s> <unk> <0x0A> [CLS] [SEP] [UNK] [PAD] 1984"
+    " \ud800 \x00 \x07 \x1c \x85 \xad \ufeff \ufffd"
+)
+BLANKS = (" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\xa0", "\u2003", "\u2028", "\u3000")
+PIECES = st.sampled_from([*WORDS.split(" "), *BLANKS, "x" * 99, "y" * 101])
+TEXTS = st.lists(PIECES, max_size=12).map("".join) | st.text()
 
 
-def whole(text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Ids, and the spans of the tokens that are not blank."""
-    encoding = TOKENIZED.encode(encodable(text), add_special_tokens=False)
+@given(TEXTS)
+@example("")
+@example(" ")
+@example("the same word and the same word")
+def test_what_sentencepiece_makes_of_words_it_makes_of_the_text(text: str) -> None:
+    encoding = SENTENCEPIECE.encode(encodable(text), add_special_tokens=False)
     spans = []
     for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
         begin = next((at for at in range(start, end) if not text[at].isspace()), end)
         if begin < end and set(token) != {"\u2581"}:
-            spans.append((begin, end))
-    return encoding.ids, spans
+            spans.append([begin, end])
+
+    assert OF_SENTENCEPIECE.ids(text).tolist() == encoding.ids
+    assert OF_SENTENCEPIECE.offsets(text).tolist() == spans
 
 
-@given(st.lists(PIECES, max_size=12).map("".join) | st.text())
+@given(TEXTS)
 @example("")
 @example(" ")
 @example("the same word and the same word")
-def test_ids_and_offsets_are_those_of_the_text_as_a_whole(text: str) -> None:
-    ids, spans = whole(text)
+def test_what_bert_makes_of_words_it_makes_of_the_text(text: str) -> None:
+    encoding = BERT.encode(encodable(text), add_special_tokens=False)
 
-    assert WORD_TOKENS.ids(text).tolist() == ids
-    assert WORD_TOKENS.offsets(text).tolist() == [list(span) for span in spans]
+    assert OF_BERT.ids(text).tolist() == encoding.ids
+    assert OF_BERT.offsets(text).tolist() == [list(span) for span in encoding.offsets]
 
 
 def test_of_many_words_only_so_many_are_kept_and_no_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_tokens, "WORDS_KEPT", 20)
-    tokens = WordTokens(TOKENIZED)
+    tokens = WordTokens.of_bert(BERT)
 
     for number in range(50):
         text = f"word{number} and {'x' * 100} are {number}"
-        assert tokens.ids(text).tolist() == TOKENIZED.encode(text, add_special_tokens=False).ids
+        assert tokens.ids(text).tolist() == BERT.encode(text, add_special_tokens=False).ids
 
-    assert 0 < len(tokens._known) <= 20
-    assert max(map(len, tokens._known)) <= word_tokens.LONGEST_KEPT
+    assert tokens._known.ids.keys() == tokens._known.spans.keys()
+    assert 0 < len(tokens._known.ids) <= 20 + len(text.split())
+    assert max(map(len, tokens._known.ids)) <= word_tokens.LONGEST_KEPT
 
 
 def test_a_tokenizer_with_tokens_over_the_end_of_a_word_is_refused() -> None:
     over = Tokenizer(BPE({"a": 0, "\u2581": 1, "a\u2581": 2}, [("a", "\u2581")]))
 
     with pytest.raises(ValueError, match="over the end of a word"):
-        WordTokens(over)
+        WordTokens.of_sentencepiece(over)
+
+
+def test_a_tokenizer_that_is_not_of_its_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="not one of BERT's"):
+        WordTokens.of_bert(SENTENCEPIECE)
