@@ -13,9 +13,8 @@ from app.services.pace import Pace
 #: So much embedding before it is enough for a process: what it takes beyond that waits longer than it must.
 ENOUGH_S = 1.0
 
-#: Chunks a second, before any have been seen to be embedded; and for how long they are counted.
+#: Chunks a second, before any have been seen to be embedded.
 FIRST_PACE = 150.0
-COUNTED_S = 0.5
 
 #: What a file counts for that nobody has read yet.
 UNREAD_CHUNKS = 64
@@ -35,7 +34,7 @@ class Load:
     def __init__(self, in_hand: Callable[[], Sequence[Document]], *, readers: int) -> None:
         self._in_hand = in_hand
         self._readers = readers
-        self._pace = Pace(FIRST_PACE, counted_s=COUNTED_S)
+        self._pace = Pace(FIRST_PACE)
         self._claimed = 0
         self._before_model: dict[tuple[UUID, int], Document] = {}
 

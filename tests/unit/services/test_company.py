@@ -54,8 +54,12 @@ def room_after(clock: Clock, *, documents_per_s: int, in_hand: int = 0) -> int:
 
 def parties_of(company: Company, *sizes: int) -> list[list[int]]:
     """By the sizes of the documents in them."""
-    documents = [cast("Document", SimpleNamespace(size_bytes=size)) for size in sizes]
+    documents = [document_of(size) for size in sizes]
     return [[document.size_bytes for document in party] for party in company.parties(documents)]
+
+
+def document_of(size_bytes: int, collection: str = "manuals") -> Document:
+    return cast("Document", SimpleNamespace(size_bytes=size_bytes, collection=collection))
 
 
 def test_as_many_are_claimed_as_end_within_a_moment(clock: Clock) -> None:
@@ -95,3 +99,35 @@ def test_so_many_as_are_split_without_keeping_others_waiting(clock: Clock) -> No
     half, one = AT_ONCE_BYTES // 2, 1
     assert parties_of(fast, half, half, one, half, half) == [[half, half], [one, half], [half]]
     assert parties_of(fast, 2 * AT_ONCE_BYTES, one) == [[2 * AT_ONCE_BYTES], [one]]
+
+
+def test_while_they_end_slowly_those_of_different_collections_are_apart(clock: Clock) -> None:
+    an_import = [document_of(size) for size in range(1, 6)]
+    only_one = document_of(9, collection="letters")
+    mixed = [*an_import[:3], only_one, *an_import[3:]]
+
+    assert company_after(clock, documents_per_s=50).parties(mixed) == [an_import, [only_one]]
+    assert company_after(clock, documents_per_s=1000).parties(mixed) == [mixed]
+
+
+def test_that_they_end_in_groups_does_not_move_the_pace_much(clock: Clock) -> None:
+    company = company_after(clock, documents_per_s=50)
+    sizes = [5, 30, 12, 1, 20, 8, 25, 3] * 20
+    paces = []
+    with company.pace.under_way():
+        for number, size in enumerate(sizes):
+            clock.now += size / 50 * (0, 0, 3)[number % 3]  # Mostly together with the one before.
+            company.pace.ended(size)
+            paces.append(company.pace.per_s)
+
+    assert 25 < min(paces) < max(paces) < 100
+
+
+def test_a_pace_that_changed_is_soon_known(clock: Clock) -> None:
+    company = company_after(clock, documents_per_s=50)
+    for documents_per_s in (1000, 10):
+        with company.pace.under_way():
+            for _ in range(16):
+                clock.now += 1
+                company.pace.ended(documents_per_s)
+        assert company.pace.per_s == pytest.approx(documents_per_s, rel=0.5)

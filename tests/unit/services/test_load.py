@@ -11,7 +11,7 @@ from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.document import Document, Stage
 from app.services import pace as pace_module
-from app.services.load import COUNTED_S, ENOUGH_S, FIRST_PACE, Load
+from app.services.load import ENOUGH_S, FIRST_PACE, Load
 from tests.unit.services.test_company import Clock
 
 READERS = 2
@@ -105,16 +105,16 @@ def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> No
     assert not has_room()
     for _ in range(20):
         with load.embedding(200), load.embedding(200):  # Two at once take as long as both together.
-            clock.now += COUNTED_S
+            clock.now += 0.5
         clock.now += 100  # With nothing to do.
     assert has_room()
     for _ in range(20):
         with pytest.raises(OSError, match="away"), load.embedding(400):
-            clock.now += COUNTED_S
+            clock.now += 0.5
             raise OSError("away")
     assert not has_room()
     for _ in range(2000):  # Until the pace is 0.
         with pytest.raises(OSError, match="away"), load.embedding(400):
-            clock.now += COUNTED_S
+            clock.now += 0.5
             raise OSError("away")
     assert load.has_room()
