@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from app.models.document import Document
+from app.models.document import Document, Stage
 from app.services.pace import Pace
 
 #: So much work may be in hand: what another collection is sent meanwhile has to wait for part of it.
@@ -34,13 +34,13 @@ class Company:
     with one that only looks words up, three times sixty, which share their statements and commits.
 
     Args of the constructor:
-        in_hand: How many documents this process has, whatever their size.
+        in_hand: The documents that this process has, whatever their size.
 
     Attributes:
         pace: Of documents that may have company; its user notes which are worked on, and end.
     """
 
-    def __init__(self, in_hand: Callable[[], int]) -> None:
+    def __init__(self, in_hand: Callable[[], Sequence[Document]]) -> None:
         self._in_hand = in_hand
         self._promised = 0
         self.pace = Pace(FIRST_PACE)
@@ -48,7 +48,9 @@ class Company:
     @contextmanager
     def room(self) -> Iterator[int]:
         """How many more may be claimed in the block, by nobody else meanwhile; 0 if that is not worth it."""
-        room = min(int(self.pace.per_s * WITHIN_S), IN_HAND) - self._in_hand() - self._promised
+        in_hand = self._in_hand()
+        to_do = sum(document.stage != Stage.STORING for document in in_hand)
+        room = min(int(self.pace.per_s * WITHIN_S) - to_do, IN_HAND - len(in_hand)) - self._promised
         promised = min(room, MOST) if room >= LEAST else 0
         self._promised += promised
         try:

@@ -140,7 +140,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             embedders=embedders,
             leases=leases,
             together=Together(),
-            company=Company(lambda: len(leases.documents())),
+            company=Company(leases.documents),
             load=Load(leases.documents, readers=settings.PARSER_PROCESSES),
             progress=ProgressTeller(channel, leases),
             webhooks=webhooks,

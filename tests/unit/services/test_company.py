@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from app.models.document import Document
+from app.models.document import Document, Stage
 from app.services import pace as pace_module
 from app.services.company import (
     AT_ONCE_BYTES,
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def company_after(clock: Clock, *, documents_per_s: int, in_hand: int = 0) -> Company:
     """Once many have come to their end at this pace."""
-    company = Company(lambda: in_hand)
+    company = Company(lambda: [in_stage(Stage.EMBEDDING)] * in_hand)
     for _ in range(20):
         with company.pace.under_way():
             clock.now += 1
@@ -58,6 +58,10 @@ def parties_of(company: Company, *sizes: int) -> list[list[int]]:
     return [[document.size_bytes for document in party] for party in company.parties(documents)]
 
 
+def in_stage(stage: Stage) -> Document:
+    return cast("Document", SimpleNamespace(stage=stage.value))
+
+
 def document_of(size_bytes: int, collection: str = "manuals") -> Document:
     return cast("Document", SimpleNamespace(size_bytes=size_bytes, collection=collection))
 
@@ -68,6 +72,18 @@ def test_as_many_are_claimed_as_end_within_a_moment(clock: Clock) -> None:
         min(40 * WITHIN_S - 8, MOST), abs=1
     )
     assert room_after(clock, documents_per_s=1000) == MOST
+
+
+def test_those_that_are_being_stored_are_work_no_more_but_in_hand(clock: Clock) -> None:
+    storing: list[Document] = []
+    company = Company(lambda: storing)
+    with company.room() as before:
+        storing += [in_stage(Stage.STORING)] * 40
+    with company.room() as after:
+        assert after == before
+    storing += [in_stage(Stage.STORING)] * (IN_HAND - 40 - LEAST)
+    with company.room() as at_last:
+        assert at_last == LEAST
 
 
 def test_too_few_are_not_worth_a_claim(clock: Clock) -> None:
@@ -86,12 +102,12 @@ def test_there_is_an_end_to_what_is_in_hand_and_nothing_is_promised_twice(clock:
 
 def test_those_are_ingested_in_one_go_that_end_within_a_moment_anyway(clock: Clock) -> None:
     at_once = int(FIRST_PACE * AT_ONCE_S)
-    assert parties_of(Company(lambda: 0), *range(30)) == [
+    assert parties_of(Company(list), *range(30)) == [
         list(range(30))[n : n + at_once] for n in range(0, 30, at_once)
     ]
     assert parties_of(company_after(clock, documents_per_s=1000), *range(32)) == [list(range(32))]
     assert parties_of(company_after(clock, documents_per_s=1), 7, 8) == [[7], [8]]
-    assert parties_of(Company(lambda: 0)) == []
+    assert parties_of(Company(list)) == []
 
 
 def test_so_many_as_are_split_without_keeping_others_waiting(clock: Clock) -> None:
