@@ -309,11 +309,14 @@ def test_what_is_ingested_together_is_what_each_would_be_by_itself() -> None:
     assert together == [(told_of(document), chunks_of(document)) for document in map(reloaded, alone)]
 
 
-def test_those_of_several_collections_are_ingested_together_too() -> None:
+def test_those_of_several_collections_are_ingested_together_where_they_end_fast() -> None:
     documents = long_queue(*[TEXT] * 9)
     run(Collection.create(name="locks", chunk_tokens=16, overlap_tokens=0))
     run(Document.filter(id=documents[1].id).update(collection="locks"))
-    with patch.object(IngestionService, "ingest_document", side_effect=AssertionError("by itself")):
+    with (
+        patch("app.services.company.FAST", 0),
+        patch.object(IngestionService, "ingest_document", side_effect=AssertionError("by itself")),
+    ):
         process_ingestion(str(documents[0].id))
 
     assert [reloaded(document).chunk_count for document in documents[:3]] == [1, 2, 1]
