@@ -10,7 +10,7 @@ from app.models.document import Document, Stage
 from app.services.pace import Pace
 
 #: So much work may be in hand: what another collection is sent meanwhile has to wait for part of it.
-WITHIN_S = 1.0
+WITHIN_S = 1.5
 
 #: So many are worth a claim of their own, and are claimed at once, and may be in hand in all.
 LEAST, MOST, IN_HAND = 8, 63, 192
@@ -28,9 +28,9 @@ FIRST_PACE = 50.0
 
 
 class Company:
-    """Reckons by how many end in a second: with so many in hand, each is there for a second (Little's law).
+    """Reckons by how many end in a second: with so many in hand, each is there for a moment (Little's law).
 
-    With a model that takes 25 ms for a document, forty are in hand, enough for batches of similar length;
+    With a model that takes 20 ms for a document, seventy are in hand, enough for batches of similar length;
     with one that only looks words up, three times sixty, which share their statements and commits.
 
     Args of the constructor:
