@@ -88,14 +88,14 @@ def test_those_that_are_being_stored_are_work_no_more_but_in_hand(clock: Clock) 
 
 def test_too_few_are_not_worth_a_claim(clock: Clock) -> None:
     assert room_after(clock, documents_per_s=1) == 0
-    assert room_after(clock, documents_per_s=40, in_hand=40) == 0
+    assert room_after(clock, documents_per_s=40, in_hand=int(40 * WITHIN_S)) == 0
 
 
 def test_there_is_an_end_to_what_is_in_hand_and_nothing_is_promised_twice(clock: Clock) -> None:
     assert room_after(clock, documents_per_s=10_000, in_hand=IN_HAND - LEAST) == LEAST
-    company = company_after(clock, documents_per_s=100)
+    company = company_after(clock, documents_per_s=60)
     with company.room() as first, company.room() as second:
-        assert (first, second) == (MOST, pytest.approx(100 * WITHIN_S - MOST, abs=1))
+        assert (first, second) == (MOST, pytest.approx(60 * WITHIN_S - MOST, abs=1))
     with company.room() as again:
         assert again == MOST
 
