@@ -32,6 +32,10 @@ POLL_S = 0.05
 #: How often it looks whether there is room for more.
 ROOM_POLL_S = 0.005
 
+#: What a message that ended the waiting has for its way to the actor, before the next fetch takes the
+#: interpreter from the threads that it goes through.
+HEAD_START_S = 0.0003
+
 
 class DoorbellConsumer(_RedisConsumer):
     """Waits where it is woken, and lets an acknowledgement go that Redis does not take.
@@ -45,10 +49,14 @@ class DoorbellConsumer(_RedisConsumer):
         super().__init__(broker, queue_name, prefetch, timeout=0)  # type: ignore[no-untyped-call]
         self._has_room = threading.Event()
         self._is_asleep = False
+        self._was_woken = False
         self._most = prefetch
         self._done: deque[str] = deque()  # Redis' ids of what is to be acknowledged before the next fetch.
 
     def __next__(self) -> dramatiq.MessageProxy | None:
+        if self._was_woken:
+            self._was_woken = False
+            time.sleep(HEAD_START_S)
         self._acknowledge_done()
         self._has_room.clear()
         held = self.outstanding_message_count
@@ -59,6 +67,7 @@ class DoorbellConsumer(_RedisConsumer):
             self._wait(room)
             if self.message_cache:
                 message = super().__next__()  # type: ignore[no-untyped-call]
+                self._was_woken = True
         return message
 
     def _wait(self, room: int) -> None:
