@@ -9,6 +9,7 @@ import structlog
 from app.models import acceptance
 from app.models.acceptance import Accepted, NewDocument
 from app.services.grouping import Grouped
+from app.services.tempo import Tempo
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,10 @@ class GroupCommit:
 
     def __init__(self) -> None:
         self._grouped = Grouped(
-            _accepted, at_most=GROUP_BYTES, weigh=lambda new: max(new.size_bytes, LEAST_BYTES)
+            _accepted,
+            at_most=GROUP_BYTES,
+            weigh=lambda new: max(new.size_bytes, LEAST_BYTES),
+            tempo=Tempo(),
         )
 
     async def accept(self, new: NewDocument) -> Accepted:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.services.grouping import Grouped
+from app.services.tempo import Tempo
 
 
 class Doubler:
@@ -119,3 +120,50 @@ async def test_nobody_waits_longer_than_that_for_company() -> None:
 
     assert [await grouped(number) for number in (1, 2, 3)] == [2, 4, 6]
     assert doubler.groups == [[1], [2], [3]]
+
+
+class Slow(Tempo):
+    """Waits for ever, or until three wait, after any group, and takes all of them."""
+
+    def share(self, waiting: int, *, within_s: float) -> int:
+        del within_s
+        return waiting
+
+    def patience(self, waiting: int) -> tuple[int, float]:
+        del waiting
+        return 3, 3600
+
+
+async def test_a_group_is_put_off_until_those_are_back_that_are_waited_for(doubler: Doubler) -> None:
+    doubler.is_let.set()
+    grouped = Grouped(doubler, at_most=10, tempo=Slow())
+    assert await grouped(1) == 2
+    calls = await begun(grouped, 2, 3)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert doubler.groups == [[1]]
+
+    calls += await begun(grouped, 4)
+    assert await asyncio.gather(*calls) == [4, 6, 8]
+    assert doubler.groups == [[1], [2, 3, 4]]
+
+
+class Halving(Tempo):
+    """Takes half of what waits."""
+
+    def share(self, waiting: int, *, within_s: float) -> int:
+        assert within_s >= 0
+        return (waiting + 1) // 2
+
+    def patience(self, waiting: int) -> tuple[int, float]:
+        del waiting
+        return 0, 0.0
+
+
+async def test_a_group_is_as_many_as_its_tempo_says(doubler: Doubler) -> None:
+    grouped = Grouped(doubler, at_most=10, tempo=Halving())
+    calls = await begun(grouped, 1, 2, 3, 4)
+    doubler.is_let.set()
+
+    assert await asyncio.gather(*calls) == [2, 4, 6, 8]
+    assert doubler.groups == [[1, 2], [3], [4]]
