@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-#: A group is long if it takes so many times as long as all callers take to come; they are waited for this
-#: part of the time that it takes, at most, and no longer than that: a database may have stood still.
-LONG = 2
+#: How soon one call comes after another is some half of what it costs: it is read before, and answered later,
+#: together with others. A group is short that takes no longer than twice that for all callers, and long that
+#: takes twice as long again; then they are waited for this part of the time that it takes, at most, and no
+#: longer than that: a database may have stood still.
+SHORT, LONG = 2, 4
 PATIENCE = 0.5
 PATIENCE_AT_MOST_S = 0.01
 
@@ -30,7 +32,7 @@ class Tempo:
         if waiting > 1:
             self._call_s = (self._call_s + within_s / (waiting - 1)) / 2
         everybody = waiting + self._returning
-        return (everybody + 1) // 2 if self._group_s < self._call_s * everybody else waiting
+        return (everybody + 1) // 2 if self._group_s < SHORT * self._call_s * everybody else waiting
 
     def ended(self, calls: int, *, group_s: float) -> None:
         """A group did; its callers may come again."""
