@@ -22,7 +22,8 @@ class GroupCommit:
     """`acceptance.accept`, where those that come during one commit share the next.
 
     What comes to an idle service is written at once, by itself. A commit takes as long for fifty documents as
-    for one, so that the busier the service, the less each of them costs.
+    for one, so that the busier the service, the less each of them costs. After one for several, the next one
+    may be put off for a moment: see `Tempo`.
     """
 
     def __init__(self) -> None:

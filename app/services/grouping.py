@@ -22,7 +22,7 @@ class _Call(NamedTuple, Generic[T, R]):
 
 
 class Grouped(Generic[T, R]):
-    """While one group is under way the next one gathers: a call that comes alone waits for no other.
+    """While one group is under way the next one gathers; what comes while none is, is a group at once.
 
     When a group fails, each of its calls is carried out by itself, so that only the one at fault fails.
 
@@ -30,7 +30,8 @@ class Grouped(Generic[T, R]):
         run: Carries out some calls; a result for each, in their order. All or none have an effect.
         at_most: What the calls of a group weigh; one that weighs more has a group of its own.
         weigh: What a call weighs.
-        linger_s: How long what comes after a call's group gathers at least, unless it is enough before.
+        linger_s: How long what comes after a call's group gathers at least, unless it is enough before;
+            where there is no tempo.
         is_shared: Whether a failure is one that each call would meet by itself, too.
         tempo: Of callers who come again when they have their result.
     """
@@ -72,17 +73,19 @@ class Grouped(Generic[T, R]):
         try:
             while self._waiting:
                 group = self._next_group()
-                linger_s = max(self._linger_s(call.item) for call in group)
                 begun_at = time.monotonic()
                 await self._carry_out(group)
-                if self._tempo is not None:
-                    self._tempo.ended(len(group), group_s=time.monotonic() - begun_at)
-                    self._enough, linger_s = self._tempo.patience(len(self._waiting))
-                await self._linger(linger_s)
+                await self._linger(self._linger_after(group, time.monotonic() - begun_at))
         finally:
             if self._tempo is not None:
                 self._tempo.rest()
             self._running = None
+
+    def _linger_after(self, group: Sequence[_Call[T, R]], group_s: float) -> float:
+        if self._tempo is None:
+            return max(self._linger_s(call.item) for call in group)
+        self._enough, seconds = self._tempo.ended(len(group), group_s=group_s, waiting=len(self._waiting))
+        return seconds
 
     async def _linger(self, seconds: float) -> None:
         self._is_enough.clear()
@@ -94,8 +97,7 @@ class Grouped(Generic[T, R]):
     def _next_group(self) -> list[_Call[T, R]]:
         most = len(self._waiting)
         if self._tempo is not None:
-            within_s = self._waiting[-1].came_at - self._waiting[0].came_at
-            most = self._tempo.share(most, within_s=within_s)
+            most = self._tempo.share([call.came_at for call in self._waiting])
         group = [self._waiting.popleft()]
         weight = self._weigh(group[0].item)
         while (

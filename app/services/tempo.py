@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median_low
 
 #: How soon one call comes after another is some half of what it costs: it is read before, and answered later,
-#: together with others. A group is short that takes no longer than twice that for all callers, and long that
-#: takes twice as long again; then they are waited for this part of the time that it takes, at most, and no
+#: together with others. So a group is short that takes less than twice that for all callers, and long that
+#: takes more than two and a half times. Then they are waited for this part of the time that it takes, and no
 #: longer than that: a database may have stood still.
-SHORT, LONG = 2, 4
+SHORT, LONG = 2, 2.5
 PATIENCE = 0.5
 PATIENCE_AT_MOST_S = 0.01
+
+#: Groups are halved when so many times as many wait as were in the last one; halves stay halves.
+UNEVEN = 3
+
+#: What a group took is believed to be no more than so many times what the one before did: the end of a small
+#: one is often noticed late, as this process is busy with all the others.
+LONGER = 1.5
 
 
 class Tempo:
@@ -26,26 +36,30 @@ class Tempo:
         self._group_s = math.inf
         self._call_s = 0.0
         self._returning = 0
+        self._everybody = 0
 
-    def share(self, waiting: int, *, within_s: float) -> int:
-        """How many the next group takes, at least one, of those that wait and came within such a time."""
-        if waiting > 1:
-            self._call_s = (self._call_s + within_s / (waiting - 1)) / 2
-        everybody = waiting + self._returning
-        return (everybody + 1) // 2 if self._group_s < SHORT * self._call_s * everybody else waiting
+    def share(self, came_at: Sequence[float]) -> int:
+        """How many the next group takes, at least one, of those that wait, by when they came."""
+        waiting = len(came_at)
+        if waiting > 1:  # The median: somebody may have waited through the group before.
+            gap_s = median_low(later - earlier for earlier, later in pairwise(came_at))
+            self._call_s = (self._call_s + gap_s) / 2
+        everybody = max(waiting, self._everybody)
+        is_short = self._group_s < SHORT * self._call_s * everybody
+        return (everybody + 1) // 2 if is_short and waiting >= UNEVEN * max(self._returning, 1) else waiting
 
-    def ended(self, calls: int, *, group_s: float) -> None:
-        """A group did; its callers may come again."""
-        self._returning = calls
-        self._group_s = group_s
+    def ended(self, calls: int, *, group_s: float, waiting: int) -> tuple[int, float]:
+        """A group did; its callers may come again.
+
+        Returns:
+            How many should wait before the next one begins, and for how many seconds that may be put off.
+        """
+        self._group_s = min(group_s, LONGER * self._group_s)
+        self._returning, self._everybody = calls, waiting + calls
+        if calls < 2 or self._group_s < LONG * self._call_s * self._everybody:
+            return 0, 0.0
+        return self._everybody, min(PATIENCE * self._group_s, PATIENCE_AT_MOST_S)
 
     def rest(self) -> None:
         """Nobody waits: those who may come have not come."""
-        self._returning = 0
-
-    def patience(self, waiting: int) -> tuple[int, float]:
-        """How many should wait before the next group begins, and for how many seconds that may be put off."""
-        everybody = waiting + self._returning
-        if self._returning < 2 or self._group_s < LONG * self._call_s * everybody:
-            return 0, 0.0
-        return everybody, min(PATIENCE * self._group_s, PATIENCE_AT_MOST_S)
+        self._returning = self._everybody = 0

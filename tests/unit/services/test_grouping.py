@@ -122,21 +122,30 @@ async def test_nobody_waits_longer_than_that_for_company() -> None:
     assert doubler.groups == [[1], [2], [3]]
 
 
-class Slow(Tempo):
-    """Waits for ever, or until three wait, after any group, and takes all of them."""
+class Told(Tempo):
+    """Writes down what it is told, and says what a test wants."""
 
-    def share(self, waiting: int, *, within_s: float) -> int:
-        del within_s
-        return waiting
+    def __init__(self, *, most: int, patience: tuple[int, float] = (0, 0.0)) -> None:
+        self.most = most
+        self.patience = patience
+        self.notes: list[tuple[object, ...]] = []
 
-    def patience(self, waiting: int) -> tuple[int, float]:
-        del waiting
-        return 3, 3600
+    def share(self, came_at: Sequence[float]) -> int:
+        assert list(came_at) == sorted(came_at)
+        self.notes.append(("share", len(came_at)))
+        return self.most
+
+    def ended(self, calls: int, *, group_s: float, waiting: int) -> tuple[int, float]:
+        self.notes.append(("ended", calls, waiting, group_s > 0))
+        return self.patience
+
+    def rest(self) -> None:
+        self.notes.append(("rest",))
 
 
 async def test_a_group_is_put_off_until_those_are_back_that_are_waited_for(doubler: Doubler) -> None:
     doubler.is_let.set()
-    grouped = Grouped(doubler, at_most=10, tempo=Slow())
+    grouped = Grouped(doubler, at_most=10, tempo=Told(most=10, patience=(3, 3600)))
     assert await grouped(1) == 2
     calls = await begun(grouped, 2, 3)
     for _ in range(10):
@@ -148,22 +157,19 @@ async def test_a_group_is_put_off_until_those_are_back_that_are_waited_for(doubl
     assert doubler.groups == [[1], [2, 3, 4]]
 
 
-class Halving(Tempo):
-    """Takes half of what waits."""
-
-    def share(self, waiting: int, *, within_s: float) -> int:
-        assert within_s >= 0
-        return (waiting + 1) // 2
-
-    def patience(self, waiting: int) -> tuple[int, float]:
-        del waiting
-        return 0, 0.0
-
-
-async def test_a_group_is_as_many_as_its_tempo_says(doubler: Doubler) -> None:
-    grouped = Grouped(doubler, at_most=10, tempo=Halving())
-    calls = await begun(grouped, 1, 2, 3, 4)
+async def test_a_group_is_as_many_as_its_tempo_says_which_is_told_what_became_of_it(doubler: Doubler) -> None:
+    tempo = Told(most=2)
+    grouped = Grouped(doubler, at_most=10, tempo=tempo)
+    calls = await begun(grouped, 1, 2, 3)
     doubler.is_let.set()
 
-    assert await asyncio.gather(*calls) == [2, 4, 6, 8]
-    assert doubler.groups == [[1, 2], [3], [4]]
+    assert await asyncio.gather(*calls) == [2, 4, 6]
+    await asyncio.sleep(0)
+    assert doubler.groups == [[1, 2], [3]]
+    assert tempo.notes == [
+        ("share", 3),
+        ("ended", 2, 1, True),
+        ("share", 1),
+        ("ended", 1, 0, True),
+        ("rest",),
+    ]
