@@ -309,12 +309,12 @@ def test_what_is_ingested_together_is_what_each_would_be_by_itself() -> None:
     assert together == [(told_of(document), chunks_of(document)) for document in map(reloaded, alone)]
 
 
-def test_those_of_several_collections_are_ingested_together_where_they_end_fast() -> None:
+def test_those_of_several_collections_are_ingested_together_where_the_model_is_fast() -> None:
     documents = long_queue(*[TEXT] * 9)
     run(Collection.create(name="locks", chunk_tokens=16, overlap_tokens=0))
     run(Document.filter(id=documents[1].id).update(collection="locks"))
     with (
-        patch("app.services.company.FAST", 0),
+        patch("app.services.load.FAST", 0),
         patch.object(IngestionService, "ingest_document", side_effect=AssertionError("by itself")),
     ):
         process_ingestion(str(documents[0].id))

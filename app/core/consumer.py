@@ -67,7 +67,6 @@ class DoorbellConsumer(_RedisConsumer):
             self._wait(room)
             if self.message_cache:
                 message = super().__next__()  # type: ignore[no-untyped-call]
-                self._was_woken = True
         return message
 
     def _wait(self, room: int) -> None:
@@ -97,6 +96,7 @@ class DoorbellConsumer(_RedisConsumer):
         held = self.outstanding_message_count
         if self.broker.room(self.queue_name, held=held, most=self._most):
             self.message_cache = taken
+            self._was_woken = bool(taken)
         else:  # What was in hand has grown meanwhile.
             self._give_back(taken)
 

@@ -19,10 +19,6 @@ LEAST, MOST, IN_HAND = 8, 63, 192
 #: and nothing else of the process goes on meanwhile.
 AT_ONCE_S, AT_ONCE_BYTES = 0.25, 65_536
 
-#: Where fewer end in a second, those of different collections are ingested apart: the only one that somebody
-#: has sent would end with all the others beside it.
-FAST = 200.0
-
 #: Documents a second, before any have been seen to end.
 FIRST_PACE = 50.0
 
@@ -30,18 +26,23 @@ FIRST_PACE = 50.0
 class Company:
     """Reckons by how many end in a second: with so many in hand, each is there for a moment (Little's law).
 
-    With a model that takes 20 ms for a document, seventy are in hand, enough for batches of similar length;
+    With a model that takes 20 ms for a document, 75 are in hand, enough for batches of similar length;
     with one that only looks words up, three times sixty, which share their statements and commits.
 
     Args of the constructor:
         in_hand: The documents that this process has, whatever their size.
+        is_model_slow: Whether it is the model that documents wait for. Then those of different collections
+            are ingested apart: the only one that somebody has sent would end with all others beside it.
 
     Attributes:
         pace: Of documents that may have company; its user notes which are worked on, and end.
     """
 
-    def __init__(self, in_hand: Callable[[], Sequence[Document]]) -> None:
+    def __init__(
+        self, in_hand: Callable[[], Sequence[Document]], *, is_model_slow: Callable[[], bool] = lambda: False
+    ) -> None:
         self._in_hand = in_hand
+        self._is_model_slow = is_model_slow
         self._promised = 0
         self.pace = Pace(FIRST_PACE)
 
@@ -61,10 +62,10 @@ class Company:
     def parties(self, documents: Sequence[Document]) -> list[list[Document]]:
         """Divide them into such as are ingested in one go."""
         most = max(int(self.pace.per_s * AT_ONCE_S), 1)
-        is_fast = self.pace.per_s >= FAST
+        is_apart = self._is_model_slow()
         related: dict[str, list[Document]] = defaultdict(list)
         for document in documents:
-            related["" if is_fast else document.collection].append(document)
+            related[document.collection if is_apart else ""].append(document)
         parties: list[list[Document]] = []
         for some in related.values():
             parties.append([])

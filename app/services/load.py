@@ -16,6 +16,9 @@ ENOUGH_S = 1.0
 #: Chunks a second, before any have been seen to be embedded.
 FIRST_PACE = 150.0
 
+#: A model that embeds fewer in a second, in this process, is what documents wait for.
+FAST = 1000.0
+
 #: What a file counts for that nobody has read yet.
 UNREAD_CHUNKS = 64
 
@@ -85,6 +88,10 @@ class Load:
         waiting = chunks + unread * UNREAD_CHUNKS
         # Without anything before it, always: a model that fails for a while has no pace at all.
         return unread < self._readers and (not waiting or waiting < self._pace.per_s * ENOUGH_S)
+
+    def is_model_slow(self) -> bool:
+        """Whether embedding takes longer than all else, by what has been seen of it."""
+        return self._pace.per_s < FAST
 
     def files(self) -> int:
         """How many of those in hand are files."""

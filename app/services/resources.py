@@ -132,6 +132,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
         sender,
         WebhookService(sender, webhook_body) as webhooks,
     ):
+        load = Load(leases.documents, readers=settings.PARSER_PROCESSES)
         yield WorkerResources(
             settings=settings,
             store=await _store(settings),
@@ -140,8 +141,11 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             embedders=embedders,
             leases=leases,
             together=Together(),
-            company=Company(leases.documents),
-            load=Load(leases.documents, readers=settings.PARSER_PROCESSES),
+            company=Company(
+                leases.documents,
+                is_model_slow=lambda: embedders.default.embedder.computes_here and load.is_model_slow(),
+            ),
+            load=load,
             progress=ProgressTeller(channel, leases),
             webhooks=webhooks,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 
@@ -119,6 +121,63 @@ def test_a_small_document_waits_for_one_batch_of_a_large_one_at_most(batcher: Ba
     assert any(2 in batch for batch in model.firsts()[1:3])
 
 
+def test_a_small_document_of_several_texts_has_its_share_beside_large_ones(
+    batcher: Batcher, model: Model
+) -> None:
+    occupy(batcher, model)
+    large = [submit(batcher, *[text(name, 5)] * 20) for name in (1, 2)]
+    small = submit(batcher, text(3, 1), text(4, 6), text(5, 10))
+    model.may_go_on.set()
+
+    assert names(small) == [3, 4, 5]
+    assert names(large[0]) + names(large[1]) == [1] * 20 + [2] * 20
+    ends = [number for number, batch in enumerate(model.firsts()) if {3, 4, 5} & set(batch)]
+    assert max(ends) <= 6  # As many tokens of either of the others as of its own.
+
+
+def test_a_batch_is_filled_with_what_pads_less(batcher: Batcher, model: Model) -> None:
+    occupy(batcher, model)
+    first = submit(batcher, text(1, 4))
+    others = [submit(batcher, text(2, 1)), submit(batcher, text(3, 5))]
+    model.may_go_on.set()
+
+    assert [names(future) for future in (first, *others)] == [[1], [2], [3]]
+    assert model.firsts() == [[0], [1, 3], [2]]
+
+    model.hold()
+    occupied = occupy(batcher, model)
+    first = submit(batcher, text(4, 4))
+    others = [submit(batcher, text(5, 3)), submit(batcher, text(6, 5))]
+    model.may_go_on.set()
+
+    assert [names(future) for future in (occupied, first, *others)] == [[0], [4], [5], [6]]
+    assert model.firsts()[3:] == [[0], [4, 6], [5]]
+
+
+def test_a_cancelled_call_s_texts_are_not_run_though_they_are_the_nearest(
+    batcher: Batcher, model: Model
+) -> None:
+    occupy(batcher, model)
+    first = submit(batcher, text(1, 5))
+    cancelled = submit(batcher, text(2, 5), text(3, 5))
+    assert cancelled.cancel()
+    model.may_go_on.set()
+
+    assert names(first) == [1]
+    assert names(submit(batcher, text(4, 5))) == [4]
+    assert model.firsts() == [[0], [1], [4]]
+
+
+def test_a_call_that_is_done_is_not_kept(batcher: Batcher) -> None:
+    gc.disable()
+    try:
+        vectors = weakref.ref(submit(batcher, text(1), text(2)).result(WAIT_S))
+        assert names(submit(batcher, text(3))) == [3]  # Now the batcher has something else in hand.
+        assert vectors() is None
+    finally:
+        gc.enable()
+
+
 def test_two_large_documents_go_on_side_by_side(batcher: Batcher, model: Model) -> None:
     occupy(batcher, model)
     futures = [submit(batcher, *[text(name, 5)] * 20) for name in (1, 2)]
@@ -197,7 +256,7 @@ def test_a_call_cancelled_in_the_middle_of_its_batch_harms_nobody(batcher: Batch
         cancelled.result(WAIT_S)
 
 
-def test_a_round_of_which_all_callers_have_left_is_passed_over(batcher: Batcher, model: Model) -> None:
+def test_calls_that_have_all_been_cancelled_are_passed_over(batcher: Batcher, model: Model) -> None:
     occupy(batcher, model)
     for name in (1, 2):
         submit(batcher, text(name)).cancel()

@@ -117,13 +117,13 @@ def test_so_many_as_are_split_without_keeping_others_waiting(clock: Clock) -> No
     assert parties_of(fast, 2 * AT_ONCE_BYTES, one) == [[2 * AT_ONCE_BYTES], [one]]
 
 
-def test_while_they_end_slowly_those_of_different_collections_are_apart(clock: Clock) -> None:
+def test_while_they_wait_for_the_model_those_of_different_collections_are_apart() -> None:
     an_import = [document_of(size) for size in range(1, 6)]
     only_one = document_of(9, collection="letters")
     mixed = [*an_import[:3], only_one, *an_import[3:]]
 
-    assert company_after(clock, documents_per_s=50).parties(mixed) == [an_import, [only_one]]
-    assert company_after(clock, documents_per_s=1000).parties(mixed) == [mixed]
+    assert Company(list, is_model_slow=lambda: True).parties(mixed) == [an_import, [only_one]]
+    assert Company(list, is_model_slow=lambda: False).parties(mixed) == [mixed]
 
 
 def test_that_they_end_in_groups_does_not_move_the_pace_much(clock: Clock) -> None:

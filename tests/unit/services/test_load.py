@@ -11,7 +11,7 @@ from app.embedding.hash import HashEmbedder
 from app.embedding.protocol import Embedder
 from app.models.document import Document, Stage
 from app.services import pace as pace_module
-from app.services.load import ENOUGH_S, FIRST_PACE, Load
+from app.services.load import ENOUGH_S, FAST, FIRST_PACE, Load
 from tests.unit.services.test_company import Clock
 
 READERS = 2
@@ -118,3 +118,13 @@ def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> No
             clock.now += 0.5
             raise OSError("away")
     assert load.has_room()
+
+
+def test_a_model_is_slow_or_fast_by_its_own_time(clock: Clock) -> None:
+    load = Load(list, readers=READERS)
+    for chunks_per_s, is_slow in ((FAST * 2, False), (FAST / 2, True)):
+        for _ in range(20):
+            with load.embedding(int(chunks_per_s)):
+                clock.now += 1
+            clock.now += 100  # With other work.
+        assert load.is_model_slow() == is_slow
