@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dramatiq
@@ -214,6 +215,23 @@ def test_one_message_wakes_all_who_wait_and_one_has_it(client: redis.Redis, brok
     assert [message.args for message in taken if message is not None] == [("first",)]
     broker.ring.send("second")
     assert next(consumers[0]).args == ("second",)
+
+
+@pytest.mark.usefixtures("patient")
+def test_only_a_message_that_was_waited_for_has_a_head_start(
+    client: redis.Redis, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(consumer_module, "time", SimpleNamespace(sleep=slept.append))
+    consumer = broker.consume("default", prefetch=4)
+    with waiting(client, consumer) as looks:
+        broker.ring.send("first")
+        assert looks[0].result(timeout=10).args == ("first",)
+    for name in ("second", "third"):
+        broker.ring.send(name)
+        assert next(consumer).args == (name,)
+
+    assert slept == [consumer_module.HEAD_START_S]
 
 
 @pytest.mark.usefixtures("patient")
