@@ -24,7 +24,8 @@ class _Job:
         self.missing = count
         self.vectors: NDArray[np.float32] = np.empty((count, dimensions), np.float32)
         self.future: Future[NDArray[np.float32]] = Future()
-        self.served = 0  # Tokens, counted from what the others had when it came.
+        self.waiting = count  # Of its texts.
+        self.served = 0  # Tokens, those counted that it would have had before it came.
 
     def put(self, row: int, vector: NDArray[np.float32]) -> None:
         self.vectors[row] = vector
@@ -60,7 +61,7 @@ class _Lane:
         self._batch_tokens = batch_tokens
         self._jobs: list[_Job] = []
         self._waiting: list[_Text] = []  # Of all jobs, the shortest first.
-        self._served = 0  # What the job had that was next last time.
+        self._served = 0  # What a job would have that has been here all the time.
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
@@ -77,18 +78,23 @@ class _Lane:
             job = min(self._jobs, key=_served)
             if job.future.done():  # Cancelled by its caller, or failed by an earlier batch.
                 self._waiting = [text for text in self._waiting if text.job is not job]
-            shortest = next((at for at, text in enumerate(self._waiting) if text.job is job), None)
-            if shortest is None:  # Or all that was left of it went along with others.
                 self._jobs.remove(job)
                 continue
-            self._served = job.served
-            taken = self._around(shortest)
+            taken = self._around(next(at for at, text in enumerate(self._waiting) if text.job is job))
             batch = self._waiting[taken]
             del self._waiting[taken]
-            for text in batch:
-                text.job.served += len(text.ids)
+            self._count(batch, job)
             return [text for text in batch if not text.job.future.done()]
         return []
+
+    def _count(self, batch: Sequence[_Text], job: _Job) -> None:
+        # Who comes now begins with what all have had on average: those who come one after the other would
+        # always be next otherwise, and a large job would wait for them.
+        self._served = max(self._served + sum(map(_length, batch)) // len(self._jobs), job.served)
+        for text in batch:
+            text.job.served += _length(text)
+            text.job.waiting -= 1
+        self._jobs = [job for job in self._jobs if job.waiting]
 
     def drop(self) -> list[_Job]:
         """The jobs that are not done, and they are forgotten."""

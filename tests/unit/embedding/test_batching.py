@@ -135,6 +135,26 @@ def test_a_small_document_of_several_texts_has_its_share_beside_large_ones(
     assert max(ends) <= 6  # As many tokens of either of the others as of its own.
 
 
+def test_a_large_document_has_its_share_though_small_ones_come_all_the_time() -> None:
+    ends: list[int] = []  # After how many batches each of the large one's was done.
+    small: list[Future[NDArray[np.float32]]] = []
+
+    def run(texts: list[Ids]) -> NDArray[np.float32]:
+        ends.extend([len(ends) + len(small)] * any(ids[0] == 1 for ids in texts))
+        if len(small) < 200 and (not small or any(ids[0] == 2 for ids in texts)):
+            # One after the other; too long to be in one batch with any of the large one's.
+            small.append(batcher.submit([text(2, 9)], is_urgent=False))
+        return np.ones((len(texts), Model.dimensions), np.float32)
+
+    batcher = Batcher(run, Model.dimensions, batch_tokens=10)
+    large = submit(batcher, *[text(1, 5)] * 20)
+    assert large.result(WAIT_S).shape == (20, Model.dimensions)
+    batcher.close()
+
+    assert len(ends) == 10
+    assert ends[-1] < 40
+
+
 def test_a_batch_is_filled_with_what_pads_less(batcher: Batcher, model: Model) -> None:
     occupy(batcher, model)
     first = submit(batcher, text(1, 4))
