@@ -25,7 +25,7 @@ class _Job:
         self.vectors: NDArray[np.float32] = np.empty((count, dimensions), np.float32)
         self.future: Future[NDArray[np.float32]] = Future()
         self.waiting = count  # Of its texts.
-        self.served = 0  # Tokens, those counted that it would have had before it came.
+        self.served = 0.0  # Tokens, those counted that it would have had before it came.
 
     def put(self, row: int, vector: NDArray[np.float32]) -> None:
         self.vectors[row] = vector
@@ -51,17 +51,17 @@ class _Text(NamedTuple):
 class _Lane:
     """Jobs of one urgency, of which the one that was served least is next.
 
-    So a small document gets its share beside large ones, and waits for one batch of each of them at most.
-    What its own text leaves of a batch is filled with those that are nearest to it in length, whoever they
-    belong to, and count for them: filled job by job, batches of 1,024 tokens were a third padding where
-    documents are small, and 15 % slower.
+    So a small document gets its share beside large ones, and waits for about one batch of each of them. What
+    its own text leaves of a batch is filled with those that are nearest to it in length, whoever they belong
+    to, and count for them: filled job by job, batches of 1,024 tokens were a third padding where documents
+    are small, and 15 % slower.
     """
 
     def __init__(self, batch_tokens: int) -> None:
         self._batch_tokens = batch_tokens
         self._jobs: list[_Job] = []
         self._waiting: list[_Text] = []  # Of all jobs, the shortest first.
-        self._served = 0  # What a job would have that has been here all the time.
+        self._served = 0.0  # What a job would have that has been here all the time.
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
@@ -90,7 +90,7 @@ class _Lane:
     def _count(self, batch: Sequence[_Text], job: _Job) -> None:
         # Who comes now begins with what all have had on average: those who come one after the other would
         # always be next otherwise, and a large job would wait for them.
-        self._served = max(self._served + sum(map(_length, batch)) // len(self._jobs), job.served)
+        self._served = max(self._served + sum(map(_length, batch)) / len(self._jobs), job.served)
         for text in batch:
             text.job.served += _length(text)
             text.job.waiting -= 1
@@ -124,7 +124,7 @@ def _length(text: _Text) -> int:
     return len(text.ids)
 
 
-def _served(job: _Job) -> int:
+def _served(job: _Job) -> float:
     return job.served
 
 

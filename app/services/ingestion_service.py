@@ -177,7 +177,7 @@ class IngestionService:
 
     async def _new(self, texts: Sequence[str], model: Model) -> dict[str, NDArray[np.float16]]:
         """Half precision is what the column holds; as float32 a large document's vectors fill the memory."""
-        with self.load.embedding(len(texts)):
+        with self.load.embedding(model.embedder, len(texts)):
             vectors = (await model.embedder.embed(texts, TextKind.DOCUMENT)).astype(np.float16)
         return dict(zip(texts, vectors, strict=True))
 

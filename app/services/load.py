@@ -38,6 +38,7 @@ class Load:
         self._in_hand = in_hand
         self._readers = readers
         self._pace = Pace(FIRST_PACE)
+        self._has_embedded = False
         self._claimed = 0
         self._before_model: dict[tuple[UUID, int], Document] = {}
 
@@ -57,11 +58,15 @@ class Load:
                 del self._before_model[attempt]
 
     @contextmanager
-    def embedding(self, chunks: int) -> Iterator[None]:
-        """Notes how fast chunks are embedded, by any number of blocks at once."""
+    def embedding(self, embedder: Embedder, chunks: int) -> Iterator[None]:
+        """Notes how fast chunks are embedded in this process, by any number of blocks at once."""
+        if not embedder.computes_here:
+            yield
+            return
         with self._pace.under_way():
             yield
             self._pace.ended(chunks)
+            self._has_embedded = True
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -90,8 +95,8 @@ class Load:
         return unread < self._readers and (not waiting or waiting < self._pace.per_s * ENOUGH_S)
 
     def is_model_slow(self) -> bool:
-        """Whether embedding takes longer than all else, by what has been seen of it."""
-        return self._pace.per_s < FAST
+        """Whether embedding in this process takes longer than all else, by what has been seen of it."""
+        return self._has_embedded and self._pace.per_s < FAST
 
     def files(self) -> int:
         """How many of those in hand are files."""

@@ -141,10 +141,7 @@ async def open_worker(settings: Settings, *, webhook_body: Body) -> AsyncIterato
             embedders=embedders,
             leases=leases,
             together=Together(),
-            company=Company(
-                leases.documents,
-                is_model_slow=lambda: embedders.default.embedder.computes_here and load.is_model_slow(),
-            ),
+            company=Company(leases.documents, is_model_slow=load.is_model_slow),
             load=load,
             progress=ProgressTeller(channel, leases),
             webhooks=webhooks,

@@ -18,9 +18,9 @@ PATIENCE_AT_MOST_S = 0.01
 #: Groups are halved when so many times as many wait as were in the last one; halves stay halves.
 UNEVEN = 3
 
-#: What a group took is believed to be no more than so many times what the one before did: the end of a small
-#: one is often noticed late, as this process is busy with all the others.
-LONGER = 1.5
+#: What is believed of how long groups take changes by so much for each, at most: the end of a small one is
+#: noticed late while this process is busy with all the others, and one that failed took no time.
+CHANGE = LONG / SHORT
 
 
 class Tempo:
@@ -28,8 +28,8 @@ class Tempo:
 
     Clients send the next document when they have the answer to the last. If all are in one group, this
     process has nothing to do while it is under way. So while a group takes less time than all of them take to
-    come, it is half of them: one half is under way while the other comes. Where a group takes much longer,
-    its callers are waited for: the first who is back would have one alone, and all others wait for that.
+    come, it is half of them: one half is under way while the other comes. Where a group takes longer, its
+    callers are waited for: the first who is back would have one alone, and all others wait for that.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,9 @@ class Tempo:
         Returns:
             How many should wait before the next one begins, and for how many seconds that may be put off.
         """
-        self._group_s = min(group_s, LONGER * self._group_s)
+        if self._group_s < math.inf:
+            group_s = min(max(group_s, self._group_s / CHANGE), self._group_s * CHANGE)
+        self._group_s = group_s
         self._returning, self._everybody = calls, waiting + calls
         if calls < 2 or self._group_s < LONG * self._call_s * self._everybody:
             return 0, 0.0

@@ -104,17 +104,20 @@ def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> No
 
     assert not has_room()
     for _ in range(20):
-        with load.embedding(200), load.embedding(200):  # Two at once take as long as both together.
+        with (
+            load.embedding(HashEmbedder(), 200),
+            load.embedding(HashEmbedder(), 200),
+        ):  # Two at once take as long as both together.
             clock.now += 0.5
         clock.now += 100  # With nothing to do.
     assert has_room()
     for _ in range(20):
-        with pytest.raises(OSError, match="away"), load.embedding(400):
+        with pytest.raises(OSError, match="away"), load.embedding(HashEmbedder(), 400):
             clock.now += 0.5
             raise OSError("away")
     assert not has_room()
-    for _ in range(2000):  # Until the pace is 0.
-        with pytest.raises(OSError, match="away"), load.embedding(400):
+    for _ in range(2000):  # Until the pace is next to nothing.
+        with pytest.raises(OSError, match="away"), load.embedding(HashEmbedder(), 400):
             clock.now += 0.5
             raise OSError("away")
     assert load.has_room()
@@ -122,9 +125,14 @@ def test_what_is_soon_is_learned_from_what_has_been_embedded(clock: Clock) -> No
 
 def test_a_model_is_slow_or_fast_by_its_own_time(clock: Clock) -> None:
     load = Load(list, readers=READERS)
+    elsewhere = HashEmbedder()
+    elsewhere.computes_here = False
+    with load.embedding(elsewhere, 1):
+        clock.now += 60
+    assert not load.is_model_slow()
     for chunks_per_s, is_slow in ((FAST * 2, False), (FAST / 2, True)):
         for _ in range(20):
-            with load.embedding(int(chunks_per_s)):
+            with load.embedding(HashEmbedder(), int(chunks_per_s)):
                 clock.now += 1
             clock.now += 100  # With other work.
         assert load.is_model_slow() == is_slow

@@ -67,8 +67,15 @@ def test_whoever_is_alone_is_not_waited_for_nor_those_who_did_not_come_back() ->
     assert tempo.share([0.0]) == 1
 
 
-def test_a_database_that_stood_still_is_soon_forgotten_and_nobody_waited_for_as_long() -> None:
+def test_one_group_whose_end_is_noticed_late_or_that_failed_at_once_does_not_change_the_tempo() -> None:
     tempo = known()
     tempo.ended(CALLERS, group_s=SHORT_S, waiting=0)
-    assert tempo.ended(CALLERS, group_s=60.0, waiting=0)[1] <= PATIENCE_AT_MOST_S
-    assert tempo.ended(CALLERS, group_s=SHORT_S, waiting=0) == (0, 0)
+    assert tempo.ended(CALLERS, group_s=60.0, waiting=0) == (0, 0)
+    for _ in range(10):
+        assert tempo.ended(CALLERS, group_s=LONG_S * 2, waiting=0)[1] <= PATIENCE_AT_MOST_S
+    assert tempo.ended(CALLERS, group_s=0.0, waiting=0)[0] == CALLERS
+
+
+def test_nobody_is_waited_for_as_long_as_a_database_stood_still() -> None:
+    tempo = Tempo()
+    assert tempo.ended(CALLERS, group_s=60.0, waiting=0) == (CALLERS, PATIENCE_AT_MOST_S)
