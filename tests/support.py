@@ -25,7 +25,7 @@ from app.services.embedders import Embedders, Model
 from app.storage.content_store import ContentStore, StoredContent, new_key
 
 EMPTIED = """
-    TRUNCATE chunk_changes, collections, api_keys CASCADE;
+    TRUNCATE chunk_changes, collections, api_keys, webhooks, webhook_deliveries CASCADE;
     -- Tests store chunks without the service that settles a collection in a space first.
     ALTER TABLE collections ALTER space_id SET DEFAULT 1;
     -- As after the migrations: the collection that a document is in when nothing is said.
@@ -34,7 +34,7 @@ EMPTIED = """
 
 
 async def emptied_database() -> None:
-    """Remove all documents, collections and keys; the vector space of the tests' embedder stays."""
+    """Remove all documents, collections, keys and webhooks; the vector space of the tests' embedder stays."""
     while True:
         try:
             await connections.get("default").execute_script(EMPTIED)

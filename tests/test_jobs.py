@@ -210,7 +210,8 @@ def test_a_delivery_to_a_webhook_is_made_once() -> None:
     got: list[bytes] = []
 
     async def send(self: WebhookSender, url: str, *, secret: str, message_id: str, body: bytes) -> Outcome:
-        got.append(body)
+        if url == hook.url:  # At its start, the worker took in hand what other tests had left.
+            got.append(body)
         return Outcome(seconds=0, status_code=204)
 
     async def delivered() -> list[str]:
@@ -225,7 +226,7 @@ def test_a_delivery_to_a_webhook_is_made_once() -> None:
         return await Delivery.listed(hook.id, statuses=None, after=None, limit=10)
 
     hook = run(
-        Webhook.create(url="https://example.org/", secret=new_secret(), statuses=None, collections=None)
+        Webhook.create(url="https://example.org/once", secret=new_secret(), statuses=None, collections=None)
     )
     with patch.object(WebhookSender, "send", send):
         process_ingestion(str(run(seed()).id))
@@ -234,7 +235,6 @@ def test_a_delivery_to_a_webhook_is_made_once() -> None:
         assert run(delivered()) == ["DELIVERED"]
         assert len(got) == 1
         assert b'"type":"document.completed"' in got[0]
-    run(Webhook.remove(hook.id))
 
 
 def long_queue(*texts: str, **fields: object) -> list[Document]:
